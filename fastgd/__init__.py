@@ -1,0 +1,18 @@
+"""Least squares by gradient descent on large arrays, at the speed of reading the array once."""
+
+from fastgd._errors import ConvergenceWarning, DivergenceError
+from fastgd._fit import fit
+from fastgd._gradient import MSEAndGradient, mse_and_gradient
+from fastgd._result import FitResult, StopReason
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ConvergenceWarning",
+    "DivergenceError",
+    "FitResult",
+    "MSEAndGradient",
+    "StopReason",
+    "fit",
+    "mse_and_gradient",
+]

@@ -1,0 +1,80 @@
+"""Checks of single arguments: each names the argument, what was given and what is accepted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from numbers import Integral, Real
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def real(name: str, value: object, *, positive: bool = False) -> float:
+    """A finite real number; greater than zero if `positive`, else not negative."""
+    bound = "greater than 0" if positive else "0 or more"
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a real number {bound}, got {_describe(value)}")
+    number = float(value)
+    if not math.isfinite(number) or number < 0 or (positive and number == 0):
+        raise ValueError(f"{name} must be finite and {bound}, got {value!r}")
+    return number
+
+
+def integer(name: str, value: object, *, least: int) -> int:
+    """A whole number of at least `least`."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an integer of at least {least}, got {_describe(value)}")
+    if value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+    return int(value)
+
+
+def flag(name: str, value: object) -> bool:
+    """True or False, and nothing that merely behaves like them."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {_describe(value)}")
+    return bool(value)
+
+
+def choice(name: str, value: object, valid: Iterable[str]) -> str:
+    """One of the names in `valid`."""
+    names = list(valid)
+    if not isinstance(value, str) or value not in names:
+        listed = ", ".join(repr(known) for known in names)
+        raise ValueError(f"{name} must be one of {listed}; got {_describe(value)}")
+    return value
+
+
+def coefficients(name: str, value: object, n_features: int, *, scalar: bool) -> NDArray[np.float64]:
+    """Finite coefficients as a float64 vector of `n_features`; a scalar for 1-D X."""
+    wanted = "a scalar, since X is 1-D" if scalar else f"an array of shape ({n_features},)"
+    array = _numbers(name, value, wanted)
+    if array.shape != (() if scalar else (n_features,)):
+        raise ValueError(f"{name} must be {wanted}; got shape {array.shape}")
+    return array.reshape(n_features)
+
+
+def scalar(name: str, value: object) -> float:
+    """A finite number of either sign."""
+    array = _numbers(name, value, "a scalar")
+    if array.shape != ():
+        raise ValueError(f"{name} must be a scalar; got shape {array.shape}")
+    return float(array)
+
+
+def _numbers(name: str, value: object, wanted: str) -> NDArray[np.float64]:
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"{name} must be {wanted} of real numbers; got {_describe(value)}")
+    numbers = array.astype(np.float64)  # always a copy: the caller's array is never aliased
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"{name} must be finite; got NaN or infinity")
+    return numbers
+
+
+def _describe(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return f"an array of dtype {value.dtype} and shape {value.shape}"
+    shown = repr(value)
+    return f"{shown if len(shown) <= 60 else shown[:57] + '...'} ({type(value).__name__})"

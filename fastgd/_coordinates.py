@@ -1,0 +1,79 @@
+"""The coordinates in which a descent runs.
+
+Gradient descent is slow where columns differ in scale or sit far from zero. Where the library
+chooses the step it therefore descends in standardised coordinates: the model
+``X @ coef + intercept`` is rewritten as ``((X - center) / scale) @ v + c``, by algebra on the d
+coefficients and their gradient alone; X is neither copied nor changed. Where the user gives the
+step, the coordinates are the user's own.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd.backends import ColumnStatistics
+
+# A deviation below this part of the mean is the rounding of float64 sums: the column is constant.
+CONSTANT = 1e-12
+
+
+class Coordinates(NamedTuple):
+    """An affine change of parameters; ``params`` is v, followed by c if there is an intercept.
+
+    Attributes
+    ----------
+    center : ndarray of shape (n_features,)
+    scale : ndarray of shape (n_features,)
+        0 for a column that is constant: it is left to the intercept and its coefficient is 0.
+    inverse_scale : ndarray of shape (n_features,)
+        ``1 / scale``, and 0 where `scale` is.
+    fit_intercept : bool
+    """
+
+    center: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    inverse_scale: NDArray[np.float64]
+    fit_intercept: bool
+
+    def to_params(self, coef: NDArray[np.float64], intercept: float) -> NDArray[np.float64]:
+        """Parameters with the same predictions as `coef` and `intercept`."""
+        v = coef * self.scale
+        return np.append(v, intercept + coef @ self.center) if self.fit_intercept else v
+
+    def from_params(self, params: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+        """Coefficients and intercept in the user's units."""
+        coef = params[: len(self.scale)] * self.inverse_scale
+        intercept = float(params[-1] - coef @ self.center) if self.fit_intercept else 0.0
+        return coef, intercept
+
+    def gradient(self, by_coef: NDArray[np.float64], by_intercept: float) -> NDArray[np.float64]:
+        """The gradient by the parameters, by the chain rule."""
+        by_v = (by_coef - by_intercept * self.center) * self.inverse_scale
+        return np.append(by_v, by_intercept) if self.fit_intercept else by_v
+
+    def rounding(self, params: NDArray[np.float64], epsilon: float) -> float:
+        """The mean squared error that rounding of the products in X's dtype alone can make."""
+        coef, intercept = self.from_params(params)
+        terms = coef**2 @ (self.center**2 + self.scale**2) + intercept**2
+        return float((4 * epsilon) ** 2 * terms)
+
+
+def literal(n_features: int, fit_intercept: bool) -> Coordinates:
+    """The user's own coordinates."""
+    one = np.ones(n_features)
+    return Coordinates(np.zeros(n_features), one, one, fit_intercept)
+
+
+def standardised(columns: ColumnStatistics, fit_intercept: bool) -> Coordinates:
+    """Columns of mean 0 and deviation 1; without an intercept, of root mean square 1."""
+    if fit_intercept:
+        center = columns.mean
+        scale = np.where(columns.deviation > CONSTANT * np.abs(center), columns.deviation, 0.0)
+    else:
+        center = np.zeros_like(columns.mean)
+        scale = np.hypot(columns.mean, columns.deviation)
+    inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
+    return Coordinates(center, scale, inverse, fit_intercept)

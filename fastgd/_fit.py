@@ -1,0 +1,205 @@
+"""fit(): the whole path of the data, from arrays to result."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastgd._coordinates import Coordinates, literal, standardised
+from fastgd._errors import ConvergenceWarning, DivergenceError
+from fastgd._loop import Descent, descend
+from fastgd._objective import Objective
+from fastgd._problem import Problem, as_problem, explain_non_finite
+from fastgd._report import epoch_printer
+from fastgd._result import FitResult, StopReason
+from fastgd._settings import Settings, check_settings, check_start
+from fastgd._step import StepPlan, plan_step, stable_step
+from fastgd.backends import Backend, load_backend
+from fastgd.methods import load_method
+
+
+def fit(
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    fit_intercept: bool = True,
+    learning_rate: float | str = "auto",
+    max_iter: int = 10_000,
+    tol: float = 1e-10,
+    reduction: str = "mean",
+    coef_init: ArrayLike | None = None,
+    intercept_init: float | None = None,
+    backend: str = "numba",
+    n_threads: int | None = None,
+    verbose: int = 0,
+) -> FitResult:
+    """Fit a linear model by gradient descent on the mean squared error.
+
+    Minimises ``sum(s * (X @ coef + intercept - y)**2) / sum(s)``; the mean is not halved.
+
+    Parameters
+    ----------
+    X : array_like of shape (n_samples,) or (n_samples, n_features)
+        1-D X is one feature, and its coefficient a scalar. float32 and float64 arrays are used
+        where they lie, and never changed, if each row or each column is contiguous (C or F order,
+        slices of rows or columns, read-only, memory-mapped); anything else is copied once,
+        float16 to float32, other numbers to float64.
+    y : array_like of shape (n_samples,)
+        Cast to float64 if X is float64; otherwise kept as float32 or float64.
+    sample_weight : array_like of shape (n_samples,), optional
+        Not negative, with a positive sum; used in the dtype of X.
+    fit_intercept : bool, default True
+    learning_rate : float or "auto", default "auto"
+        A number is the step, taken literally, in the user's own units. "auto" descends in
+        standardised coordinates (see Notes) with the best constant step for their spectrum.
+    max_iter : int, default 10_000
+        Epochs at most. An epoch is one step and reads X once.
+    tol : float, default 1e-10
+        The fit stops once the estimated excess of the loss over its minimum is below `tol` times
+        the loss. The error in the coefficients is then about ``sqrt(n_samples * tol)`` of their
+        standard errors. 0 runs `max_iter` epochs, unless the limit of rounding is met ("auto").
+    reduction : {"mean", "sum"}, default "mean"
+        "sum" takes the gradient without the division by the sum of weights, for literal learning
+        rates meant so; losses stay means. No effect with ``learning_rate="auto"``.
+    coef_init : float or array_like of shape (n_features,), optional
+        Where to start; 0 by default.
+    intercept_init : float, optional
+    backend : {"numba", "numpy"}, default "numba"
+        Fused compiled kernels, or the plain numpy reference.
+    n_threads : int, optional
+        At most so many threads. By default the environment variables FASTGD_NUM_THREADS,
+        NUMBA_NUM_THREADS and OMP_NUM_THREADS, then the CPUs that this process may use.
+    verbose : int, default 0
+        1 prints a line for every epoch: the coefficients after its step, the loss before it.
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument cannot be used, or the data hold NaN or infinity.
+    DivergenceError
+        If the loss or a coefficient stops being finite or the loss keeps growing. It carries the
+        last finite result and a learning rate that would have worked.
+    OverflowError
+        If the data are finite but the sums of their products are not.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If `max_iter` epochs did not meet `tol`, with the library's own step.
+
+    Notes
+    -----
+    With "auto", one read of X takes the mean m and the deviation d of each column, the descent
+    runs on the coefficients of ``(X - m) / d`` by algebra (X is not touched), and Lanczos steps,
+    one read of X each and 32 at most, give the extreme eigenvalues L and mu of the Hessian there,
+    hence the step ``2 / (L + mu)``.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgd
+    >>> x = np.arange(6, dtype=np.float32)
+    >>> result = fastgd.fit(x, 2 * x + 1)
+    >>> round(result.coef, 4), round(result.intercept, 4), round(result.predict(10), 4)
+    (2.0, 1.0, 21.0)
+    """
+    settings = check_settings(
+        fit_intercept, learning_rate, max_iter, tol, reduction, backend, n_threads, verbose
+    )
+    problem = as_problem(X, y, sample_weight)
+    coef, intercept = check_start(problem, settings, coef_init, intercept_init)
+    module = load_backend(settings.backend)
+    with module.open_pass(problem, settings.n_threads) as read:
+        coordinates = _choose_coordinates(problem, module, settings)
+        objective = Objective(read, coordinates, settings.gradient_reduction)
+        start = objective(coordinates.to_params(coef, intercept))
+        if not start.is_finite:
+            raise _unusable(problem)
+        plan = plan_step(objective, start, problem, settings)
+        descent = descend(
+            objective,
+            start,
+            load_method("gd"),
+            plan.learning_rate,
+            plan.stops,
+            settings.max_iter,
+            epoch_printer(coordinates, problem, settings),
+        )
+        result = _result(descent, plan, coordinates, problem, settings)
+        if descent.stop_reason is StopReason.DIVERGED:
+            raise _divergence(result, stable_step(objective, start, problem))
+    if not result.converged:
+        warnings.warn(_advice(result, plan, descent, settings), ConvergenceWarning, stacklevel=2)
+    return result
+
+
+def _choose_coordinates(problem: Problem, module: Backend, settings: Settings) -> Coordinates:
+    if settings.learning_rate is not None:
+        return literal(problem.n_features, settings.fit_intercept)
+    columns = module.column_statistics(problem, settings.n_threads)
+    if not (np.isfinite(columns.mean).all() and np.isfinite(columns.deviation).all()):
+        raise _unusable(problem)
+    return standardised(columns, settings.fit_intercept)
+
+
+def _unusable(problem: Problem) -> OverflowError:
+    explain_non_finite(problem)
+    return OverflowError(
+        f"X, y or the initial coefficients are finite but so large that the squared errors "
+        f"exceed the range of {problem.X.dtype}; rescale the data"
+    )
+
+
+def _result(
+    descent: Descent,
+    plan: StepPlan,
+    coordinates: Coordinates,
+    problem: Problem,
+    settings: Settings,
+) -> FitResult:
+    coef, intercept = coordinates.from_params(descent.last.params)
+    reason = descent.stop_reason
+    if reason is StopReason.MAX_ITER and plan.is_met(descent.last, descent.before_last):
+        reason = StopReason.CONVERGED
+    return FitResult(
+        coef=float(coef[0]) if problem.one_dimensional else coef,
+        intercept=intercept,
+        loss=descent.last.loss,
+        loss_history=np.array(descent.losses),
+        grad_norm=float(np.linalg.norm(descent.last.gradient)),
+        n_iter=descent.n_iter,
+        converged=reason is StopReason.CONVERGED,
+        stop_reason=reason,
+        learning_rate=plan.learning_rate,
+        method="gd",
+        backend=settings.backend,
+    )
+
+
+def _divergence(result: FitResult, working: float | None) -> DivergenceError:
+    hint = 'use learning_rate="auto"'
+    if working is not None:
+        hint = f"learning_rate={working:.4g} would have worked; or {hint}"
+    return DivergenceError(
+        f"the descent diverged after {result.n_iter} epochs with "
+        f"learning_rate={result.learning_rate:g}: {result.stop_reason}; {hint}",
+        result,
+        working,
+    )
+
+
+def _advice(result: FitResult, plan: StepPlan, descent: Descent, settings: Settings) -> str:
+    excess = plan.excess(descent.last, descent.before_last)
+    remedy = "raise max_iter or tol"
+    if settings.learning_rate is not None:
+        remedy += ', or use learning_rate="auto"'
+    return (
+        f"after {result.n_iter} epochs the loss may still be {excess:.2g} above its minimum, "
+        f"which is more than tol={settings.tol:g} times the loss {result.loss:.6g}; {remedy}"
+    )

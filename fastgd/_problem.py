@@ -1,0 +1,168 @@
+"""The only place that checks, casts and orients arrays.
+
+Everything behind it takes a `Problem` on trust.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.floating[Any]]  # float32 or float64
+
+
+class Problem(NamedTuple):
+    """Checked data of one least-squares problem; the arrays are the caller's wherever possible.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        float32 or float64, native and aligned. Either every row or every column is contiguous.
+    y : ndarray of shape (n_samples,)
+        Contiguous. float64 if X is; otherwise float32 or float64, as it was given.
+    sample_weight : ndarray of shape (n_samples,) or None
+        Contiguous, of X's dtype, finite, not negative, with a positive sum.
+    one_dimensional : bool
+        X was given as 1-D: coefficients go in and out as scalars.
+    """
+
+    X: Floats
+    y: Floats
+    sample_weight: Floats | None
+    one_dimensional: bool
+
+    @property
+    def n_samples(self) -> int:
+        return int(self.X.shape[0])
+
+    @property
+    def n_features(self) -> int:
+        return int(self.X.shape[1])
+
+
+def as_problem(X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Problem:
+    """Check `X`, `y` and `sample_weight`; copy only what cannot be used where it lies.
+
+    float32 and float64 arrays are used in place if each row or each column of X is contiguous
+    (C or F order, slices of rows and of columns, read-only and memory-mapped arrays). Everything
+    else is copied once: float16 to float32, other numbers to float64.
+
+    NaN and infinity in X and y are not looked for here: the first pass over the data finds them
+    in its sums, and `explain_non_finite` then says where they are.
+    """
+    features = as_float_array("X", X)
+    if features.ndim not in (1, 2):
+        raise ValueError(
+            "X must be 1-D or 2-D (n_samples, n_features); "
+            f"got {features.ndim}-D with shape {features.shape}"
+        )
+    one_dimensional = features.ndim == 1
+    if one_dimensional:
+        features = features[:, np.newaxis]
+    n_samples, n_features = features.shape
+    if n_samples == 0 or n_features == 0:
+        raise ValueError(
+            f"X must have at least one sample and one feature; got shape {np.shape(X)}"
+        )
+    if not is_in_place(features):
+        features = np.ascontiguousarray(features)
+
+    target = _as_column("y", y, n_samples)
+    if features.dtype == np.float64:
+        target = target.astype(np.float64, copy=False)
+    weight = None
+    if sample_weight is not None:
+        weight = _as_column("sample_weight", sample_weight, n_samples)
+        with np.errstate(over="ignore"):  # what overflows is refused just below
+            weight = np.ascontiguousarray(weight, features.dtype)
+        _check_weights(weight)
+    return Problem(features, np.ascontiguousarray(target), weight, one_dimensional)
+
+
+def is_in_place(X: Floats) -> bool:
+    """Whether every row, or every column, of `X` is contiguous and lies after the one before."""
+    rows, columns = X.strides
+    item, (n_samples, n_features) = X.itemsize, X.shape
+    if n_features == 1 or columns == item:
+        return rows % item == 0 and rows >= n_features * item
+    if n_samples == 1 or rows == item:
+        return columns % item == 0 and columns >= n_samples * item
+    return False
+
+
+def explain_non_finite(problem: Problem) -> None:
+    """Raise a ValueError that names the argument which holds NaN or infinity, if one does."""
+    for name, array in (("X", problem.X), ("y", problem.y)):
+        # numpy reductions by blocks: a mask of the whole array could not be afforded.
+        for start in range(0, len(array), 65536):
+            finite = np.isfinite(array[start : start + 65536])
+            if not finite.all():
+                position = tuple(int(i) for i in np.argwhere(~finite)[0])
+                position = (position[0] + start, *position[1:])
+                if problem.one_dimensional:
+                    position = position[:1]
+                value = array[start : start + 65536][~finite][0]
+                index = ", ".join(map(str, position))
+                raise ValueError(f"{name} must be finite; {name}[{index}] is {value}")
+
+
+def as_float_array(name: str, value: ArrayLike) -> Floats:
+    """`value` as a float32 or float64 ndarray, native and aligned; itself if it is one."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} is a masked array, whose mask would be ignored; "
+            f"leave the masked rows out and pass a plain array"
+        )
+    try:
+        array: NDArray[Any] = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} cannot be read as an array of numbers: {error}") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold real numbers; got dtype {array.dtype}")
+    half_or_single = array.dtype.kind == "f" and array.dtype.itemsize <= 4
+    wanted = np.dtype(np.float32 if half_or_single else np.float64)
+    if array.dtype != wanted or not array.flags.aligned:
+        array = array.astype(wanted)
+    return array
+
+
+def _as_column(name: str, value: ArrayLike, n_samples: int) -> Floats:
+    array = as_float_array(name, value)
+    if array.ndim != 1:
+        raise ValueError(f"{name} must be 1-D (n_samples,); got shape {array.shape}")
+    if len(array) != n_samples:
+        raise ValueError(f"{name} has {len(array)} entries where X has {n_samples} samples")
+    return array
+
+
+def _check_weights(weight: Floats) -> None:
+    total = float(weight.sum(dtype=np.float64))
+    if not np.isfinite(total):
+        raise ValueError(
+            f"sample_weight must be finite in {weight.dtype}, and so must its sum; "
+            "got NaN or infinity"
+        )
+    if weight.min() < 0:
+        raise ValueError(f"sample_weight must not be negative; got {weight.min()}")
+    if total == 0:
+        raise ValueError("sample_weight must have a positive sum; all weights are 0")
+
+
+def as_prediction_buffer(prediction: object, problem: Problem) -> Floats:
+    """Check a buffer that a pass is to fill with predictions."""
+    wanted = f"a writable, contiguous {problem.X.dtype} array of shape ({problem.n_samples},)"
+    if not isinstance(prediction, np.ndarray):
+        raise TypeError(f"prediction must be {wanted}; got {type(prediction).__name__}")
+    if prediction.dtype != problem.X.dtype or prediction.shape != (problem.n_samples,):
+        raise ValueError(
+            f"prediction must be {wanted}; got dtype {prediction.dtype}, shape {prediction.shape}"
+        )
+    flags = prediction.flags
+    if not (flags.writeable and flags.c_contiguous and flags.aligned):
+        raise ValueError(f"prediction must be {wanted}; it is read-only, strided or unaligned")
+    for name, array in (("X", problem.X), ("y", problem.y), ("weight", problem.sample_weight)):
+        if array is not None and np.may_share_memory(prediction, array):
+            raise ValueError(f"prediction must not share memory with {name}")
+    return prediction

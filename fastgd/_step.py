@@ -1,0 +1,72 @@
+"""The step of a descent and the rule that stops it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd._convergence import Convergence
+from fastgd._objective import Objective, Point
+from fastgd._problem import Problem
+from fastgd._settings import Settings
+from fastgd._spectrum import Curvature, curvature
+
+
+class StepPlan(NamedTuple):
+    """A constant step and what counts as arrived."""
+
+    learning_rate: float
+    convergence: Convergence
+    objective: Objective
+    epsilon: float
+    runs_on: bool  # a literal step goes on at the limit of rounding, as it was asked to
+
+    def excess(self, point: Point, previous: Point | None) -> float:
+        return self.convergence.excess(point, previous)
+
+    def is_met(self, point: Point, previous: Point | None) -> bool:
+        """Whether the result may be called converged."""
+        rounding = self.objective.coordinates.rounding(point.params, self.epsilon)
+        return self.convergence.is_met(point, previous, rounding)
+
+    def stops(self, point: Point, previous: Point | None) -> bool:
+        """Whether the loop ends here."""
+        if not self.runs_on:
+            return self.is_met(point, previous)
+        return self.excess(point, previous) < self.convergence.tol * point.loss
+
+
+def plan_step(objective: Objective, start: Point, problem: Problem, settings: Settings) -> StepPlan:
+    """The step that was given, or the best constant one for the spectrum at hand."""
+    epsilon = float(np.finfo(problem.X.dtype).eps)
+    if settings.learning_rate is not None:
+        scale = start.weights if settings.reduction == "sum" else 1.0
+        convergence = Convergence(settings.tol, None, settings.learning_rate, scale)
+        return StepPlan(settings.learning_rate, convergence, objective, epsilon, runs_on=True)
+    spectrum = _curvature(objective, start, problem)
+    rate = spectrum.best_step
+    convergence = Convergence(settings.tol, spectrum.smallest, rate, 1.0)
+    return StepPlan(rate, convergence, objective, epsilon, runs_on=False)
+
+
+def stable_step(objective: Objective, start: Point, problem: Problem) -> float | None:
+    """A constant step with which the same descent converges; None if none can be computed."""
+    spectrum = _curvature(objective, start, problem)
+    return spectrum.best_step if np.isfinite(spectrum.largest) else None
+
+
+def _curvature(objective: Objective, start: Point, problem: Problem) -> Curvature:
+    # The gradient is affine: differences of gradients are products with the Hessian. A change
+    # as large as the residuals keeps the difference clear of rounding.
+    length = np.sqrt(start.loss) if start.loss > 0.0 else 1.0
+
+    def product(direction: NDArray[np.float64]) -> NDArray[np.float64]:
+        moved = objective(start.params + length * direction)
+        return (moved.gradient - start.gradient) / length
+
+    # Rounding of products in X's dtype averages out over the rows.
+    rounding = 8 * np.finfo(problem.X.dtype).eps / np.sqrt(problem.n_samples)
+    rounding += len(start.params) * np.finfo(np.float64).eps
+    return curvature(product, len(start.params), float(rounding))

@@ -1,0 +1,77 @@
+"""The backends: what reads the data and returns sums.
+
+A backend is a module with one function, ``open_pass(problem, n_threads, prediction=None)``. It
+returns a context manager whose value is called once an epoch with coefficients (float64, in the
+units of X) and an intercept, reads the data once, and returns `Sums`. Sums, not means, so that
+chunks, batches, threads and machines all combine by addition.
+
+A new backend is one module here and one line in `BACKENDS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from importlib import import_module
+from typing import NamedTuple, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd._problem import Floats, Problem
+
+# Import strings, so that choosing one backend imports no other.
+BACKENDS = {
+    "numba": "fastgd.backends.numba",
+    "numpy": "fastgd.backends.numpy",
+}
+
+
+class Sums(NamedTuple):
+    """Sums over all samples, with residual r = x.w + b - y and weight s (1 where none is given).
+
+    Attributes
+    ----------
+    squares : float
+        sum of s * r**2
+    products : ndarray of shape (n_features,), float64
+        sum of s * r * x
+    residuals : float
+        sum of s * r
+    weights : float
+        sum of s
+    """
+
+    squares: float
+    products: NDArray[np.float64]
+    residuals: float
+    weights: float
+
+
+Pass = Callable[[NDArray[np.float64], float], Sums]
+
+
+class ColumnStatistics(NamedTuple):
+    """Weighted mean and population standard deviation of each column of X, float64."""
+
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+
+
+class Backend(Protocol):
+    """What a backend module offers."""
+
+    def open_pass(
+        self, problem: Problem, n_threads: int | None, prediction: Floats | None = None
+    ) -> AbstractContextManager[Pass]:
+        """Make ready to read `problem` any number of times."""
+        ...
+
+    def column_statistics(self, problem: Problem, n_threads: int | None) -> ColumnStatistics:
+        """Read X once for the location and the scale of its columns."""
+        ...
+
+
+def load_backend(name: str) -> Backend:
+    """The backend registered as `name`, which the caller has checked."""
+    return cast(Backend, import_module(BACKENDS[name]))

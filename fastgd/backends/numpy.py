@@ -1,0 +1,79 @@
+"""The reference backend: plain numpy, one block of rows after another.
+
+Products are in the dtype of X, as anyone would write them; only what is added up over blocks is
+float64, which is what keeps the error from growing with n.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd._problem import Floats, Problem
+from fastgd.backends import ColumnStatistics, Pass, Sums
+
+BLOCK_ROWS = 4096
+
+
+@contextmanager
+def open_pass(
+    problem: Problem, n_threads: int | None, prediction: Floats | None = None
+) -> Iterator[Pass]:
+    """Passes over `problem`; numpy's BLAS threads itself, so `n_threads` is not used."""
+    X, y, weight = problem.X, problem.y, problem.sample_weight
+
+    def read(coef: NDArray[np.float64], intercept: float) -> Sums:
+        w = coef.astype(X.dtype)
+        b = X.dtype.type(intercept)
+        squares, residuals, weights = 0.0, 0.0, 0.0
+        products = np.zeros(problem.n_features)
+        for block in _blocks(problem.n_samples):
+            predicted = X[block] @ w + b
+            if prediction is not None:
+                prediction[block] = predicted
+            r = (predicted - y[block]).astype(X.dtype, copy=False)
+            sr = r if weight is None else weight[block] * r
+            squares += float(np.dot(sr, r))
+            products += sr @ X[block]
+            residuals += float(sr.sum())
+            weights += len(r) if weight is None else float(weight[block].sum())
+        return Sums(squares, products, residuals, weights)
+
+    # What overflows or is NaN shows in the sums, where it is looked for.
+    with np.errstate(over="ignore", invalid="ignore"):
+        yield read
+
+
+def column_statistics(problem: Problem, n_threads: int | None) -> ColumnStatistics:
+    """Weighted mean and deviation of each column, merged block by block.
+
+    References
+    ----------
+    T. F. Chan, G. H. Golub, R. J. LeVeque, "Algorithms for computing the sample variance",
+    The American Statistician 37 (1983), 242-247.
+    """
+    total = 0.0
+    mean = np.zeros(problem.n_features)
+    squares = np.zeros(problem.n_features)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for block in _blocks(problem.n_samples):
+            X = problem.X[block].astype(np.float64)
+            weight = problem.sample_weight
+            s = np.ones(len(X)) if weight is None else weight[block].astype(np.float64)
+            added = s.sum()
+            if added == 0:
+                continue
+            block_mean = s @ X / added
+            shift = block_mean - mean
+            squares += s @ (X - block_mean) ** 2 + shift**2 * (total * added / (total + added))
+            total += added
+            mean += shift * (added / total)
+        return ColumnStatistics(mean, np.sqrt(squares / total))
+
+
+def _blocks(n_samples: int) -> Iterator[slice]:
+    for start in range(0, n_samples, BLOCK_ROWS):
+        yield slice(start, min(start + BLOCK_ROWS, n_samples))
