@@ -87,12 +87,12 @@ class FitResult:
         if not isinstance(self.coef, np.ndarray):
             if array.ndim > 1:
                 raise ValueError(f"X must be a scalar or 1-D, as in fit; got shape {array.shape}")
-            predicted = array * dtype(self.coef) + dtype(self.intercept)
-            return float(predicted) if array.ndim == 0 else predicted
+            line = array * dtype(self.coef) + dtype(self.intercept)
+            return float(line) if array.ndim == 0 else line
         if array.ndim != 2 or array.shape[1] != len(self.coef):
             raise ValueError(
                 f"X must be of shape (n_samples, {len(self.coef)}), as in fit; got {array.shape}"
             )
-        predicted = np.matmul(array, self.coef.astype(dtype))
+        predicted: NDArray[np.floating[Any]] = array @ self.coef.astype(dtype)
         predicted += dtype(self.intercept)
         return predicted
