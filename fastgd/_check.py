@@ -57,6 +57,8 @@ def coefficients(name: str, value: object, n_features: int, *, scalar: bool) -> 
 
 def scalar(name: str, value: object) -> float:
     """A finite number of either sign."""
+    if type(value) is float and math.isfinite(value):
+        return value
     array = _numbers(name, value, "a scalar")
     if array.shape != ():
         raise ValueError(f"{name} must be a scalar; got shape {array.shape}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,10 +24,10 @@ class Value(NamedTuple):
 
     @property
     def is_finite(self) -> bool:
-        return bool(
-            np.isfinite(self.mse)
-            and np.isfinite(self.intercept_gradient)
-            and np.isfinite(self.gradient).all()
+        return (
+            math.isfinite(self.mse)
+            and math.isfinite(self.intercept_gradient)
+            and bool(np.isfinite(self.gradient).all())
         )
 
 
@@ -37,8 +38,7 @@ def value_from_sums(sums: Sums, reduction: str) -> Value:
     ``reduction="sum"`` leaves out the gradient's division.
     """
     factor = 2.0 if reduction == "sum" else 2.0 / sums.weights
-    with np.errstate(over="ignore", invalid="ignore"):
-        return Value(sums.squares / sums.weights, factor * sums.products, factor * sums.residuals)
+    return Value(sums.squares / sums.weights, factor * sums.products, factor * sums.residuals)
 
 
 class Point(NamedTuple):
@@ -51,10 +51,10 @@ class Point(NamedTuple):
 
     @property
     def is_finite(self) -> bool:
-        return bool(
-            np.isfinite(self.loss)
-            and np.isfinite(self.gradient).all()
-            and np.isfinite(self.params).all()
+        return (
+            math.isfinite(self.loss)
+            and bool(np.isfinite(self.gradient).all())
+            and bool(np.isfinite(self.params).all())
         )
 
 

@@ -1,68 +1,120 @@
-"""Fused kernels: prediction, squared error and gradient of a block while it is in cache."""
+"""The kernels: one signature, one for each shape and layout of X.
+
+Each adds the sums of rows ``start`` to ``stop`` to ``out``, a float64 vector of (products,
+squares, residuals, weights). X is (n_samples, n_features) of any layout whose rows, or columns,
+are contiguous; `weight` and `prediction` may be None, which is settled at compile time. The dtype
+of `coef` is the precision to compute in.
+"""
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+from numba import njit
+
+from fastgd.backends.numba import _columns, _rows, _tile
+
+FASTMATH = {"reassoc", "contract"}
+
+# Rows of a block of columns: as long runs as possible of each column, while a block stays in the
+# last-level cache, and few enough that no core of several takes all of it.
+MOST_BLOCK_ROWS = 4096
+BLOCK_BYTES = 8 << 20
 
 
-@numba.njit(nogil=True, fastmath={"reassoc", "contract"})
-def rows(X, y, weight, prediction, w, b, products):
-    n, d = X.shape
-    squares = residuals = weights = 0.0
-    for i in range(n):
-        x = X[i]
-        p = b
+@njit(nogil=True, fastmath=FASTMATH)
+def remaining_rows(X, y, weight, prediction, coef, intercept, out, start, stop):
+    """Rows that fill no vector, one by one in float64."""
+    d = X.shape[1]
+    for i in range(start, stop):
+        product = 0.0
         for j in range(d):
-            p += x[j] * w[j]
+            product += np.float64(X[i, j]) * coef[j]
         if prediction is not None:
-            prediction[i] = p
-        r = p - y[i]
+            prediction[i] = product + intercept
+        r = product + (intercept - np.float64(y[i]))
         sr = r
         if weight is not None:
             sr = r * weight[i]
-            weights += weight[i]
-        squares += np.float64(sr) * r
-        residuals += sr
+            out[d + 2] += weight[i]
         for j in range(d):
-            products[j] += sr * x[j]
-    if weight is None:
-        weights = float(n)
-    return squares, residuals, weights
+            out[j] += sr * X[i, j]
+        out[d] += sr * r
+        out[d + 1] += sr
 
 
-@numba.njit(nogil=True, fastmath={"reassoc", "contract"})
-def columns(XT, y, weight, prediction, w, b, products):
-    d, n = XT.shape
-    squares = residuals = weights = 0.0
-    block = 1024
-    scratch = np.empty(block, XT.dtype)
-    for start in range(0, n, block):
-        stop = min(start + block, n)
-        r = scratch[: stop - start]
-        r[:] = b
-        for j in range(d):
-            x = XT[j, start:stop]
-            for i in range(r.shape[0]):
-                r[i] += x[i] * w[j]
-        if prediction is not None:
-            prediction[start:stop] = r
-        ys = y[start:stop]
-        for i in range(r.shape[0]):
-            e = r[i] - ys[i]
-            se = e
-            if weight is not None:
-                se = e * weight[start + i]
-                weights += weight[start + i]
-            squares += np.float64(se) * e
-            residuals += se
-            r[i] = se
-        for j in range(d):
-            x = XT[j, start:stop]
-            g = np.float64(0.0)
-            for i in range(r.shape[0]):
-                g += r[i] * x[i]
-            products[j] += g
-    if weight is None:
-        weights = float(n)
-    return squares, residuals, weights
+def row_tiles(X, y, weight, prediction, coef, intercept, out, start, stop):
+    """Contiguous rows of few features; `coef` is a tuple."""
+    lanes = 64 // X.itemsize
+    n_tiles = (min(stop, X.shape[0] - 1) - start) // lanes
+    _tile.add_row_tiles(X, y, weight, prediction, coef, intercept, out, start, n_tiles)
+    done = start + n_tiles * lanes
+    remaining_rows(X, y, weight, prediction, coef, intercept, out, done, stop)
+
+
+def column_tiles(X, y, weight, prediction, coef, intercept, out, start, stop):
+    """Contiguous columns, few of them; `coef` is a tuple."""
+    lanes = 64 // X.itemsize
+    n_tiles = (stop - start) // lanes
+    _tile.add_column_tiles(X, y, weight, prediction, coef, intercept, out, start, n_tiles)
+    done = start + n_tiles * lanes
+    remaining_rows(X, y, weight, prediction, coef, intercept, out, done, stop)
+
+
+@njit(nogil=True)
+def _padded(coef):
+    """Whole vectors of `coef`, and the last vector again with what it repeats set to 0."""
+    d = coef.shape[0]
+    lanes = 64 // coef.itemsize
+    whole = d // lanes * lanes
+    padded = np.zeros(whole if whole == d else whole + lanes, coef.dtype)
+    padded[:whole] = coef[:whole]
+    if whole != d:
+        padded[whole + lanes - (d - whole) :] = coef[whole:]
+    return padded, whole
+
+
+@njit(nogil=True)
+def _add_lanes(lane_sums, whole, out, d):
+    """From the lanes of the row kernels to features, and the sums behind them."""
+    extra = d - whole
+    n_lanes = lane_sums.shape[0] - 3
+    for j in range(whole):
+        out[j] += lane_sums[j]
+    for j in range(extra):
+        out[whole + j] += lane_sums[n_lanes - extra + j]
+    for k in range(3):
+        out[d + k] += lane_sums[n_lanes + k]
+
+
+def _row_kernel(name, add_blocks, n_rows):
+    def kernel(X, y, weight, prediction, coef, intercept, out, start, stop):
+        w, whole = _padded(coef)
+        gradient, lane_sums = np.zeros_like(w), np.zeros(w.shape[0] + 3)
+        n_blocks = (stop - start) // n_rows
+        add_blocks(X, y, weight, prediction, w, intercept, gradient, lane_sums, start, n_blocks)
+        _add_lanes(lane_sums, whole, out, X.shape[1])
+        done = start + n_blocks * n_rows
+        remaining_rows(X, y, weight, prediction, coef, intercept, out, done, stop)
+
+    kernel.__name__ = kernel.__qualname__ = name
+    return kernel
+
+
+def column_blocks(X, y, weight, prediction, coef, intercept, out, start, stop):
+    """Contiguous columns, many of them."""
+    lanes = 64 // coef.itemsize
+    fitting = BLOCK_BYTES // (X.itemsize * X.shape[1])
+    block = max(512, min(MOST_BLOCK_ROWS, fitting)) // lanes
+    n_vectors = (stop - start) // lanes
+    scratch = np.empty(block * lanes, coef.dtype)
+    _columns.add_column_blocks(
+        X, y, weight, prediction, coef, intercept, scratch, out, start, n_vectors, block
+    )
+    done = start + n_vectors * lanes
+    remaining_rows(X, y, weight, prediction, coef, intercept, out, done, stop)
+
+
+# Contiguous rows, one vector of features or more.
+rows_abreast = _row_kernel("rows_abreast", _rows.add_rows_abreast, 8)
+rows_by_four = _row_kernel("rows_by_four", _rows.add_rows_by_four, 4)
+rows_by_two = _row_kernel("rows_by_two", _rows.add_rows_by_two, 2)

@@ -1,0 +1,95 @@
+"""How many threads, and how they share the groups of a pass."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+VARIABLES = ("FASTGD_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS")
+
+
+def available_threads() -> int:
+    """Threads that a pass may use if its caller does not say.
+
+    The first of `VARIABLES` that holds a positive integer, else the CPUs of this process'
+    affinity, within its control group's quota.
+    """
+    for variable in VARIABLES:
+        text = os.environ.get(variable, "").strip()
+        if text.isdecimal() and int(text) > 0:
+            return int(text)
+    try:
+        cpus = len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        cpus = os.cpu_count() or 1
+    quota = _cgroup_quota()
+    return max(1, cpus if quota is None else min(cpus, round(quota)))
+
+
+def _cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
+    """CPUs that the control group may use; None if there is no limit."""
+    try:
+        quota, period = (root / "cpu.max").read_text().split()  # version 2
+    except (OSError, ValueError):
+        try:
+            quota = (root / "cpu/cpu.cfs_quota_us").read_text()
+            period = (root / "cpu/cpu.cfs_period_us").read_text()
+        except OSError:
+            return None
+    try:
+        cpus = float(quota) / float(period)  # "max" is no number
+    except (ValueError, ZeroDivisionError):
+        return None
+    return cpus if cpus > 0 else None
+
+
+class Team:
+    """Threads that live as long as one fit, and are started when first wanted.
+
+    The caller's thread works too. Groups are handed out one by one, and each writes to a place of
+    its own, so that who takes which does not show in the result.
+    """
+
+    def __init__(self, n_threads: int) -> None:
+        self._n_threads = n_threads
+        self._executor: ThreadPoolExecutor | None = None
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._executor is not None:
+            self._executor.shutdown()
+
+    def run(self, work: Callable[[int], None], n_groups: int) -> None:
+        """Call ``work(group)`` for every group; compiled work that has let go of the GIL."""
+        numbers = count()
+        stopped = False
+
+        def take_groups() -> None:
+            while not stopped and (group := next(numbers)) < n_groups:
+                work(group)
+
+        helpers = []
+        try:
+            for _ in range(min(self._n_threads, n_groups) - 1):
+                helpers.append(self._pool().submit(take_groups))
+        except RuntimeError:
+            pass  # the interpreter is shutting down and starts no threads: work alone
+        try:
+            take_groups()
+        finally:
+            stopped = True  # after an interrupt the others end with their current group
+            for helper in helpers:
+                helper.result()
+
+    def _pool(self) -> ThreadPoolExecutor:
+        if self._executor is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._executor = ThreadPoolExecutor(self._n_threads - 1, "fastgd")
+        return self._executor

@@ -1,0 +1,131 @@
+"""The fused kernel for many features in contiguous columns: a block of rows at a time.
+
+A block is as many rows of every column as stay in cache. Its residuals are summed column by
+column in a scratch vector that never leaves the nearest cache; the columns are then read again,
+from cache, for the gradient.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastgd.backends.numba import _emit as emit
+from fastgd.backends.numba._emit import Builder, Value, const
+
+COLUMNS_ABREAST = 8
+# Gradients in float32 are kept this short, then added to float64: 32 terms in a lane.
+VECTORS_A_CHUNK = 32
+
+
+def _emit_columns(context: Any, b: Builder, signature: Any, args: Any) -> Value:
+    arrays = emit.arrays(context, b, signature, args)
+    X, y, weight, prediction, w, scratch, out = (arrays[i] for i in (0, 1, 2, 3, 4, 6, 7))
+    start, n_vectors, block_vectors = args[8], args[9], args[10]
+
+    stored = context.get_value_type(signature.args[0].dtype)
+    y_stored = context.get_value_type(signature.args[1].dtype)
+    scalar = context.get_value_type(signature.args[4].dtype)
+    finer = emit.DOUBLE if emit.DOUBLE in (scalar, y_stored) else scalar
+    count = emit.lanes(scalar)
+    d = cgutils.unpack_tuple(b, X.shape, 2)[1]
+    stride = b.sdiv(cgutils.unpack_tuple(b, X.strides, 2)[1], const(emit.size(stored)))
+    grouped = b.sub(d, b.srem(d, const(COLUMNS_ABREAST)))
+    intercept = emit.splat(b, emit.convert(b, args[5], scalar), count)
+    y_intercept = emit.splat(b, emit.convert(b, args[5], finer), count)
+    n_sums = 2 if weight is None else 3
+    totals = emit.Accumulators(b, emit.DOUBLE, count, n_sums)
+
+    def feature(j: Value, row: Value) -> Value:
+        offset = b.add(b.mul(j, stride), row)
+        return emit.convert(b, emit.load(b, X.data, offset, count, stored), scalar)
+
+    def add_products(j: Value, number: int, first_row: Value, length: Value) -> None:
+        columns = [b.add(j, const(k)) for k in range(number)]
+        factors = [emit.splat(b, b.load(b.gep(w.data, [k])), count) for k in columns]
+        with emit.loop(b, const(0), length, count) as i:
+            terms = [
+                emit.multiply(b, factor, feature(k, b.add(first_row, i)))
+                for factor, k in zip(factors, columns, strict=True)
+            ]
+            partial = emit.load(b, scratch.data, i, count, scalar)
+            for term in terms:
+                partial = emit.add(b, partial, term)
+            emit.store(b, partial, scratch.data, i)
+
+    def add_gradients(j: Value, number: int, first_row: Value, length: Value) -> None:
+        columns = [b.add(j, const(k)) for k in range(number)]
+        gradients = emit.Accumulators(b, emit.DOUBLE, count, number)
+        sums = emit.Accumulators(b, scalar, count, number)
+        with emit.loop(b, const(0), length, VECTORS_A_CHUNK * count) as begin:
+            end = emit.smaller(b, b.add(begin, const(VECTORS_A_CHUNK * count)), length)
+            with emit.loop(b, begin, end, count) as i:
+                sr = emit.load(b, scratch.data, i, count, scalar)
+                for index, k in enumerate(columns):
+                    sums.add(b, index, emit.multiply(b, sr, feature(k, b.add(first_row, i))))
+            sums.move_to(b, gradients)
+        for k, value in zip(columns, gradients.get(b), strict=True):
+            emit.add_to_memory(b, emit.total(b, value), out.data, k)
+
+    def residuals(first_row: Value, length: Value) -> None:
+        with emit.loop(b, const(0), length, count) as i:
+            row = b.add(first_row, i)
+            product = emit.load(b, scratch.data, i, count, scalar)
+            if prediction is not None:
+                predicted = emit.convert(b, emit.add(b, product, intercept), stored)
+                emit.store(b, predicted, prediction.data, row)
+            target = emit.convert(b, emit.load(b, y.data, row, count, y_stored), finer)
+            shifted = emit.subtract(b, y_intercept, target)
+            r = emit.add(b, product, emit.convert(b, shifted, scalar))
+            sr = r
+            if weight is not None:
+                s = emit.convert(b, emit.load(b, weight.data, row, count, stored), scalar)
+                sr = emit.multiply(b, s, r)
+                totals.add(b, 2, emit.convert(b, s, emit.DOUBLE))
+            totals.add(b, 0, emit.convert(b, emit.multiply(b, sr, r), emit.DOUBLE))
+            totals.add(b, 1, emit.convert(b, sr, emit.DOUBLE))
+            emit.store(b, sr, scratch.data, i)
+
+    def each_group(work: Any, first_row: Value, length: Value) -> None:
+        with emit.loop(b, const(0), grouped, COLUMNS_ABREAST) as j:
+            work(j, COLUMNS_ABREAST, first_row, length)
+        with emit.loop(b, grouped, d) as j:
+            work(j, 1, first_row, length)
+
+    stop = b.mul(n_vectors, const(count))
+    block = b.mul(block_vectors, const(count))
+    with cgutils.for_range_slice(b, const(0), stop, block, intp=emit.I64) as (first, _):
+        length = emit.smaller(b, b.sub(stop, first), block)
+        first_row = b.add(start, first)
+        with emit.loop(b, const(0), length, count) as i:
+            emit.store(b, emit.zero(scalar, count), scratch.data, i)
+        each_group(add_products, first_row, length)
+        residuals(first_row, length)
+        each_group(add_gradients, first_row, length)
+    for k, value in enumerate(totals.get(b)):
+        emit.add_to_memory(b, emit.total(b, value), out.data, b.add(d, const(k)))
+    return context.get_dummy_value()
+
+
+@intrinsic
+def add_column_blocks(
+    typingctx,
+    X,
+    y,
+    weight,
+    prediction,
+    coef,
+    intercept,
+    scratch,
+    out,
+    start,
+    n_vectors,
+    block_vectors,
+):
+    signature = types.void(
+        X, y, weight, prediction, coef, types.float64, scratch, out, *(types.int64,) * 3
+    )
+    return signature, _emit_columns

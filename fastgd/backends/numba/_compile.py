@@ -1,0 +1,170 @@
+"""Kernels compiled for the types at hand, once a process, and kept on disk between processes.
+
+Numba's own disk cache can fail a call: on a truncated file, a full disk, a folder that cannot be
+written; and it overlooks changes in what a kernel calls. Here nothing that happens to the cache
+can do more than cost a compilation: entries carry a checksum, are written beside and renamed,
+and are named after everything they depend on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+import numpy as np
+from numba import from_dtype, njit, types
+from numba.core import serialize
+from numba.core.compiler import CompileResult
+
+FASTMATH = {"reassoc", "contract"}
+DIGEST_BYTES = hashlib.sha256().digest_size
+
+_lock = threading.Lock()
+
+
+def _new_lock() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # a lock held by another thread stays locked in the child
+    os.register_at_fork(after_in_child=_new_lock)
+
+
+_fused: dict[tuple[Any, ...], Callable[..., None]] = {}
+
+
+def fused(
+    kernel: Callable[..., None],
+    X: np.dtype[Any],
+    y: np.dtype[Any],
+    weighted: bool,
+    predicting: bool,
+    coef: np.dtype[Any],
+    n_features: int | None,
+) -> Callable[..., None]:
+    """`kernel` as machine code for exactly these dtypes.
+
+    `n_features` is given where the coefficients are a tuple. The types of the arguments are not
+    looked at again when the code is called.
+    """
+    key = (kernel, X, y, weighted, predicting, coef, n_features)
+    entry = _fused.get(key)
+    if entry is None:
+        with _lock:
+            entry = _fused.get(key)
+            if entry is None:
+                entry = _fused[key] = _compile(kernel, _signature(*key[1:]))
+    return entry
+
+
+def _signature(
+    X: np.dtype[Any],
+    y: np.dtype[Any],
+    weighted: bool,
+    predicting: bool,
+    coef: np.dtype[Any],
+    n_features: int | None,
+) -> Any:
+    element, scalar = from_dtype(X), from_dtype(coef)
+    return types.void(
+        types.Array(element, 2, "A", readonly=True),
+        types.Array(from_dtype(y), 1, "C", readonly=True),
+        types.Array(element, 1, "C", readonly=True) if weighted else types.none,
+        types.Array(element, 1, "C") if predicting else types.none,
+        types.Array(scalar, 1, "C") if n_features is None else types.UniTuple(scalar, n_features),
+        types.float64,
+        types.Array(types.float64, 1, "C"),
+        types.int64,
+        types.int64,
+    )
+
+
+def _compile(kernel: Callable[..., None], signature: Any) -> Callable[..., None]:
+    dispatcher = njit(nogil=True, fastmath=FASTMATH)(kernel)
+    if dispatcher is kernel:
+        raise RuntimeError(
+            'backend="numba" needs compiled kernels; unset NUMBA_DISABLE_JIT or use backend="numpy"'
+        )
+    dispatcher._cache = _DiskCache(kernel.__name__)  # type: ignore[attr-defined]
+    entry: Callable[..., None] = dispatcher.compile(signature)
+    return entry
+
+
+class _DiskCache:
+    """What a Numba dispatcher asks of its cache, answered so that no answer is an error."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def load_overload(self, signature: Any, target: Any) -> Any:
+        """Return the compiled code for `signature`, or None."""
+        try:
+            path = self._path(signature, target)
+            # Entries are pickles: only those that this user wrote are read.
+            if hasattr(os, "getuid") and path.stat().st_uid != os.getuid():
+                return None
+            data = path.read_bytes()
+            payload = data[DIGEST_BYTES:]
+            if hashlib.sha256(payload).digest() != data[:DIGEST_BYTES]:
+                return None
+            target.refresh()
+            result = CompileResult._rebuild(target, *pickle.loads(payload))
+        except Exception:  # whatever is wrong with an entry, the kernel is compiled anew
+            return None
+        return result
+
+    def save_overload(self, signature: Any, result: Any) -> None:
+        """Keep `result` for other processes, if that can be done."""
+        temporary = None
+        try:
+            path = self._path(signature, result.target_context)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            payload = serialize.dumps(result._reduce())
+            handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+            with os.fdopen(handle, "wb") as file:
+                file.write(hashlib.sha256(payload).digest() + payload)
+            os.replace(temporary, path)
+        except Exception:
+            if temporary is not None and os.path.exists(temporary):
+                os.unlink(temporary)
+
+    def _path(self, signature: Any, target: Any) -> Path:
+        parts = (signature, target.codegen().magic_tuple(), _build())
+        digest = hashlib.sha256(repr(parts).encode()).hexdigest()
+        return cache_folder() / f"{self._name}-{digest[:32]}.bin"
+
+
+def cache_folder() -> Path:
+    """The folder of compiled kernels: FASTGD_CACHE_DIR, or fastgd in the user's cache folder."""
+    chosen = os.environ.get("FASTGD_CACHE_DIR")
+    if chosen:
+        return Path(chosen)
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library/Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "fastgd"
+
+
+@cache
+def _build() -> tuple[str, ...]:
+    """Everything but types and processor that compiled code depends on."""
+    sources = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        sources.update(path.read_bytes())
+    versions = (numba.__version__, llvmlite.__version__, np.__version__, sys.version)
+    settings = sorted(item for item in os.environ.items() if item[0].startswith("NUMBA_"))
+    return (*versions, repr(settings), sources.hexdigest())

@@ -1,0 +1,208 @@
+"""Vectors in LLVM IR: what the fused kernels are written in.
+
+Numba compiles loops, and LLVM vectorises them as it sees fit; for rows of a few floats it does
+not see fit. The kernels beside this file therefore say which vectors they want. This module
+holds the words: loads, transposed loads, sums, and loops. All of it is plain LLVM IR, so that it
+runs on whatever LLVM compiles for; the vectors are 64 bytes long, which LLVM splits where
+registers are shorter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+VECTOR_BYTES = 64
+
+I32 = ir.IntType(32)
+I64 = ir.IntType(64)
+DOUBLE = ir.DoubleType()
+SINGLE = ir.FloatType()
+
+# Sums may be reordered and products fused with them; NaN and infinity keep their meaning.
+FAST = ("reassoc", "contract")
+
+Value = Any  # an LLVM value; llvmlite is not typed
+Builder = Any
+
+
+def const(number: int) -> Value:
+    """An index."""
+    return ir.Constant(I64, number)
+
+
+def lanes(scalar: Any) -> int:
+    """How many elements of a floating type make a vector."""
+    return VECTOR_BYTES // size(scalar)
+
+
+def size(scalar: Any) -> int:
+    """Bytes of a floating type."""
+    return 8 if scalar == DOUBLE else 4
+
+
+def zero(scalar: Any, count: int) -> Value:
+    """A vector of zeros."""
+    return ir.Constant(ir.VectorType(scalar, count), None)
+
+
+def pick(b: Builder, first: Value, second: Value, indices: Sequence[int]) -> Value:
+    """Elements of two vectors laid end to end, by index."""
+    mask = ir.Constant(ir.VectorType(I32, len(indices)), [ir.Constant(I32, i) for i in indices])
+    return b.shuffle_vector(first, second, mask)
+
+
+def splat(b: Builder, scalar: Value, count: int) -> Value:
+    """A vector of one value."""
+    undefined = ir.Constant(ir.VectorType(scalar.type, count), ir.Undefined)
+    one = b.insert_element(undefined, scalar, ir.Constant(I32, 0))
+    return pick(b, one, undefined, [0] * count)
+
+
+def add(b: Builder, left: Value, right: Value) -> Value:
+    return b.fadd(left, right, flags=FAST)
+
+
+def multiply(b: Builder, left: Value, right: Value) -> Value:
+    return b.fmul(left, right, flags=FAST)
+
+
+def subtract(b: Builder, left: Value, right: Value) -> Value:
+    return b.fsub(left, right, flags=FAST)
+
+
+def convert(b: Builder, value: Value, scalar: Any) -> Value:
+    """`value`, a scalar or a vector, with elements of another floating type."""
+    vector = isinstance(value.type, ir.VectorType)
+    have = value.type.element if vector else value.type
+    if have == scalar:
+        return value
+    wanted = ir.VectorType(scalar, value.type.count) if vector else scalar
+    return b.fpext(value, wanted) if scalar == DOUBLE else b.fptrunc(value, wanted)
+
+
+def load(b: Builder, pointer: Value, offset: Value, count: int, scalar: Any) -> Value:
+    """`count` elements of floating type `scalar`, from any address."""
+    vector = ir.VectorType(scalar, count)
+    address = b.bitcast(b.gep(pointer, [offset]), vector.as_pointer())
+    return b.load(address, align=size(scalar))
+
+
+def store(b: Builder, value: Value, pointer: Value, offset: Value) -> None:
+    """A vector to any address."""
+    address = b.bitcast(b.gep(pointer, [offset]), value.type.as_pointer())
+    b.store(value, address, align=size(value.type.element))
+
+
+def halves(b: Builder, value: Value) -> tuple[Value, Value]:
+    count = value.type.count
+    return pick(b, value, value, range(count // 2)), pick(b, value, value, range(count // 2, count))
+
+
+def total(b: Builder, value: Value) -> Value:
+    """The sum of a vector's elements, by halves."""
+    while value.type.count > 1:
+        value = add(b, *halves(b, value))
+    return b.extract_element(value, ir.Constant(I32, 0))
+
+
+def _swap(b: Builder, first: Value, second: Value, step: int) -> tuple[Value, Value]:
+    """Exchange the odd runs of `step` elements of `first` with the even ones of `second`."""
+    count = first.type.count
+    low = [i if not i & step else count + i - step for i in range(count)]
+    high = [i + step if not i & step else count + i for i in range(count)]
+    return pick(b, first, second, low), pick(b, first, second, high)
+
+
+def _end_to_end(b: Builder, parts: list[Value]) -> Value:
+    while len(parts) > 1:
+        count = 2 * parts[0].type.count
+        pairs = zip(parts[::2], parts[1::2], strict=True)
+        parts = [pick(b, left, right, range(count)) for left, right in pairs]
+    return parts[0]
+
+
+def transposed(b: Builder, rows: list[Value]) -> list[Value]:
+    """The columns of len(rows) row vectors of equal, smaller or equal, power-of-two length.
+
+    Rows are first laid end to end, len(rows) elements a vector, so that each stage of the
+    butterfly works on whole vectors.
+    """
+    width = rows[0].type.count
+    vectors = [_end_to_end(b, rows[first::width]) for first in range(width)]
+    step = 1
+    while step < width:
+        for i in range(width):
+            if not i & step:
+                vectors[i], vectors[i + step] = _swap(b, vectors[i], vectors[i + step], step)
+        step *= 2
+    return vectors
+
+
+def row_sums(b: Builder, rows: list[Value]) -> Value:
+    """A vector of len(rows) elements: the sum of each of the row vectors."""
+    count, step, vectors = len(rows), 1, rows
+    while len(vectors) > 1:
+        pairs = zip(vectors[::2], vectors[1::2], strict=True)
+        vectors = [add(b, *_swap(b, even, odd, step)) for even, odd in pairs]
+        step *= 2
+    sums = vectors[0]
+    while sums.type.count > count:
+        sums = add(b, *halves(b, sums))
+    return sums
+
+
+class Accumulators:
+    """Vectors that are added to in a loop; LLVM keeps them in registers."""
+
+    def __init__(self, b: Builder, scalar: Any, count: int, number: int) -> None:
+        self._zero = zero(scalar, count)
+        self._slots = [cgutils.alloca_once(b, self._zero.type) for _ in range(number)]
+        self.clear(b)
+
+    def clear(self, b: Builder) -> None:
+        for slot in self._slots:
+            b.store(self._zero, slot)
+
+    def add(self, b: Builder, index: int, value: Value) -> None:
+        b.store(add(b, b.load(self._slots[index]), value), self._slots[index])
+
+    def get(self, b: Builder) -> list[Value]:
+        return [b.load(slot) for slot in self._slots]
+
+    def move_to(self, b: Builder, wider: Accumulators) -> None:
+        """Add to `wider`, element by element, and start again from zero."""
+        for index, value in enumerate(self.get(b)):
+            wider.add(b, index, convert(b, value, DOUBLE))
+        self.clear(b)
+
+
+@contextmanager
+def loop(b: Builder, start: Value, stop: Value, step: int = 1) -> Iterator[Value]:
+    """``for index in range(start, stop, step)``."""
+    with cgutils.for_range_slice(b, start, stop, const(step), intp=I64) as (index, _):
+        yield index
+
+
+def smaller(b: Builder, left: Value, right: Value) -> Value:
+    """The smaller of two indices."""
+    return b.select(b.icmp_signed("<", left, right), left, right)
+
+
+def add_to_memory(b: Builder, value: Value, pointer: Value, index: Value) -> None:
+    """Add a scalar to ``pointer[index]``."""
+    address = b.gep(pointer, [index])
+    b.store(b.fadd(b.load(address), value), address)
+
+
+def arrays(context: Any, b: Builder, signature: Any, args: Any) -> dict[int, Any]:
+    """Numba's array structures among the arguments, by position; None where None was given."""
+    return {
+        i: context.make_array(kind)(context, b, args[i]) if isinstance(kind, types.Array) else None
+        for i, kind in enumerate(signature.args)
+    }

@@ -1,0 +1,161 @@
+"""The fused kernel for many features in contiguous rows: a few rows at a time.
+
+A block of rows is read twice, the second time from the nearest cache: once for its predictions,
+once for its share of the gradient. Neither pass keeps anything in memory but the gradient.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastgd.backends.numba import _emit as emit
+from fastgd.backends.numba._emit import Builder, Value, const
+
+# Gradients in float32 are kept this short, then added to float64.
+ROWS_A_CHUNK = 64
+UNROLL = 4
+
+
+def _emit_rows(
+    context: Any, b: Builder, signature: Any, args: Any, n_rows: int, abreast: bool
+) -> Value:
+    arrays = emit.arrays(context, b, signature, args)
+    X, y, weight, prediction, w, g, out = (arrays[i] for i in (0, 1, 2, 3, 4, 6, 7))
+    start, n_blocks = args[8], args[9]
+
+    stored = context.get_value_type(signature.args[0].dtype)
+    y_stored = context.get_value_type(signature.args[1].dtype)
+    scalar = context.get_value_type(signature.args[4].dtype)
+    count = emit.lanes(scalar)
+    d = cgutils.unpack_tuple(b, X.shape, 2)[1]
+    stride = b.sdiv(cgutils.unpack_tuple(b, X.strides, 2)[0], const(emit.size(stored)))
+    n_whole = b.sdiv(d, const(count))
+    tail = b.mul(n_whole, const(count))
+    has_tail = b.icmp_signed("!=", tail, d)
+    # The last vector overlaps the one before; the coefficients of what it repeats are 0, and what
+    # it adds to their gradient is left aside.
+    last = b.sub(d, const(count))
+    padded = b.select(has_tail, b.add(tail, const(count)), tail)
+
+    intercept = emit.splat(b, emit.convert(b, args[5], scalar), n_rows)
+    finer = emit.DOUBLE if emit.DOUBLE in (scalar, y_stored) else scalar
+    y_intercept = emit.splat(b, emit.convert(b, args[5], finer), n_rows)
+    n_sums = 2 if weight is None else 3
+    totals = emit.Accumulators(b, emit.DOUBLE, n_rows, n_sums)
+    dots = emit.Accumulators(b, scalar, count, n_rows)
+    unrolled = emit.Accumulators(b, scalar, count, UNROLL)
+
+    def features(row: Value, j: Value) -> Value:
+        return emit.convert(b, emit.load(b, X.data, b.add(row, j), count, stored), scalar)
+
+    def coef(j: Value) -> Value:
+        return emit.load(b, w.data, j, count, scalar)
+
+    def dots_abreast(offsets: list[Value]) -> None:
+        with emit.loop(b, const(0), tail, count) as j:
+            wj = coef(j)
+            for i, row in enumerate(offsets):
+                dots.add(b, i, emit.multiply(b, features(row, j), wj))
+
+    def dots_in_turn(offsets: list[Value]) -> None:
+        even = b.sub(n_whole, b.srem(n_whole, const(UNROLL)))
+        for i, row in enumerate(offsets):
+            unrolled.clear(b)
+            with emit.loop(b, const(0), b.mul(even, const(count)), UNROLL * count) as first:
+                for u in range(UNROLL):
+                    j = b.add(first, const(u * count))
+                    unrolled.add(b, u, emit.multiply(b, features(row, j), coef(j)))
+            with emit.loop(b, b.mul(even, const(count)), tail, count) as j:
+                unrolled.add(b, 0, emit.multiply(b, features(row, j), coef(j)))
+            parts = unrolled.get(b)
+            for part in parts:
+                dots.add(b, i, part)
+
+    def predict(offsets: list[Value]) -> Value:
+        dots.clear(b)
+        (dots_abreast if abreast else dots_in_turn)(offsets)
+        with b.if_then(has_tail):
+            wj = coef(tail)
+            for i, row in enumerate(offsets):
+                dots.add(b, i, emit.multiply(b, features(row, last), wj))
+        return emit.row_sums(b, dots.get(b))
+
+    def block(index: Value) -> None:
+        row = b.add(start, b.mul(index, const(n_rows)))
+        offsets = [b.mul(b.add(row, const(i)), stride) for i in range(n_rows)]
+        product = predict(offsets)
+        if prediction is not None:
+            predicted = emit.convert(b, emit.add(b, product, intercept), stored)
+            emit.store(b, predicted, prediction.data, row)
+        target = emit.convert(b, emit.load(b, y.data, row, n_rows, y_stored), finer)
+        shifted = emit.subtract(b, y_intercept, target)
+        r = emit.add(b, product, emit.convert(b, shifted, scalar))
+        sr = r
+        if weight is not None:
+            s = emit.convert(b, emit.load(b, weight.data, row, n_rows, stored), scalar)
+            sr = emit.multiply(b, s, r)
+            totals.add(b, 2, emit.convert(b, s, emit.DOUBLE))
+        totals.add(b, 0, emit.convert(b, emit.multiply(b, sr, r), emit.DOUBLE))
+        totals.add(b, 1, emit.convert(b, sr, emit.DOUBLE))
+        factors = [
+            emit.splat(b, b.extract_element(sr, ir.Constant(emit.I32, i)), count)
+            for i in range(n_rows)
+        ]
+
+        def add_gradient(lane: Value, j: Value) -> None:
+            terms = [
+                emit.multiply(b, factor, features(offset, j))
+                for factor, offset in zip(factors, offsets, strict=True)
+            ]
+            while len(terms) > 1:
+                pairs = zip(terms[::2], terms[1::2], strict=True)
+                terms = [emit.add(b, left, right) for left, right in pairs]
+            gradient = emit.load(b, g.data, lane, count, scalar)
+            emit.store(b, emit.add(b, gradient, terms[0]), g.data, lane)
+
+        with emit.loop(b, const(0), tail, count) as j:
+            add_gradient(j, j)
+        with b.if_then(has_tail):
+            add_gradient(tail, last)
+
+    def move_gradient() -> None:
+        with emit.loop(b, const(0), padded, count) as j:
+            part = emit.convert(b, emit.load(b, g.data, j, count, scalar), emit.DOUBLE)
+            before = emit.load(b, out.data, j, count, emit.DOUBLE)
+            emit.store(b, emit.add(b, before, part), out.data, j)
+            emit.store(b, emit.zero(scalar, count), g.data, j)
+
+    chunk = ROWS_A_CHUNK // n_rows if scalar != emit.DOUBLE else 1 << 40
+    with emit.loop(b, const(0), n_blocks, chunk) as first:
+        stop = emit.smaller(b, b.add(first, const(chunk)), n_blocks)
+        with emit.loop(b, first, stop) as index:
+            block(index)
+        move_gradient()
+    for k, value in enumerate(totals.get(b)):
+        emit.add_to_memory(b, emit.total(b, value), out.data, b.add(padded, const(k)))
+    return context.get_dummy_value()
+
+
+def _make(n_rows: int, abreast: bool = False) -> Any:
+    @intrinsic
+    def add_row_blocks(
+        typingctx, X, y, weight, prediction, coef, intercept, g, out, start, n_blocks
+    ):
+        signature = types.void(
+            X, y, weight, prediction, coef, types.float64, g, out, types.int64, types.int64
+        )
+        return signature, lambda context, b, s, args: _emit_rows(
+            context, b, s, args, n_rows, abreast
+        )
+
+    return add_row_blocks
+
+
+add_rows_abreast = _make(8, abreast=True)
+add_rows_by_four = _make(4, abreast=False)
+add_rows_by_two = _make(2, abreast=False)

@@ -1,0 +1,61 @@
+"""Timing of several callables side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import ceil
+from statistics import median
+from time import perf_counter
+from typing import TypeVar
+
+T = TypeVar("T")
+
+# Long enough beside the clock's resolution, short enough that what else runs on the machine
+# meets all callables alike.
+BATCH_SECONDS = 1e-3
+LEAST_ROUNDS = 5
+MOST_ROUNDS = 200
+
+
+def in_turn(calls: Mapping[str, Callable[[], object]], seconds: float) -> dict[str, float]:
+    """Median seconds of a call for each of `calls`, timed one after the other in rounds.
+
+    Short calls are timed in batches. Rounds go on for about `seconds`, but at least
+    `LEAST_ROUNDS`. The first call of each, which may compile, is not timed.
+    """
+    sizes = {name: _batch_size(call) for name, call in calls.items()}
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    end = perf_counter() + seconds
+    for done in range(MOST_ROUNDS):
+        if done >= LEAST_ROUNDS and perf_counter() > end:
+            break
+        for name, call in calls.items():
+            times[name].append(_time_batch(call, sizes[name]) / sizes[name])
+    return {name: median(values) for name, values in times.items()}
+
+
+def timed(call: Callable[[], T]) -> tuple[T, float]:
+    """What `call` returns, and the seconds it took."""
+    start = perf_counter()
+    result = call()
+    return result, perf_counter() - start
+
+
+def duration(seconds: float) -> str:
+    """Seconds in a unit that suits them."""
+    for unit, scale in (("s ", 1.0), ("ms", 1e-3)):
+        if seconds >= scale:
+            return f"{seconds / scale:.2f} {unit}"
+    return f"{seconds * 1e6:.2f} us"
+
+
+def _batch_size(call: Callable[[], object]) -> int:
+    call()
+    return max(1, ceil(BATCH_SECONDS / _time_batch(call, 1)))
+
+
+def _time_batch(call: Callable[[], object], size: int) -> float:
+    start = perf_counter()
+    for _ in range(size):
+        call()
+    return perf_counter() - start
