@@ -55,7 +55,7 @@ class Coordinates(NamedTuple):
         return np.append(by_v, by_intercept) if self.fit_intercept else by_v
 
     def rounding(self, params: NDArray[np.float64], epsilon: float) -> float:
-        """The mean squared error that rounding of the products in X's dtype alone can make."""
+        """The mean squared error that rounding of the products alone can make."""
         coef, intercept = self.from_params(params)
         terms = coef**2 @ (self.center**2 + self.scale**2) + intercept**2
         return float((4 * epsilon) ** 2 * terms)

@@ -33,6 +33,7 @@ def fit(
     coef_init: ArrayLike | None = None,
     intercept_init: float | None = None,
     backend: str = "numba",
+    precision: str = "double",
     n_threads: int | None = None,
     verbose: int = 0,
 ) -> FitResult:
@@ -69,6 +70,11 @@ def fit(
     intercept_init : float, optional
     backend : {"numba", "numpy"}, default "numba"
         Fused compiled kernels, or the plain numpy reference.
+    precision : {"double", "single"}, default "double"
+        For float32 data: products and sums in float64, in registers, or products in float32 and
+        sums in float32 over short runs, then float64. Read from memory the two take about the
+        same time; "single" is up to twice as fast where X stays in cache. Relative to the sum of
+        absolute terms, losses and gradients err by less than 1e-12 and 1e-6.
     n_threads : int, optional
         At most so many threads. By default the environment variables FASTGD_NUM_THREADS,
         NUMBA_NUM_THREADS and OMP_NUM_THREADS, then the CPUs that this process may use.
@@ -110,12 +116,20 @@ def fit(
     (2.0, 1.0, 21.0)
     """
     settings = check_settings(
-        fit_intercept, learning_rate, max_iter, tol, reduction, backend, n_threads, verbose
+        fit_intercept,
+        learning_rate,
+        max_iter,
+        tol,
+        reduction,
+        backend,
+        precision,
+        n_threads,
+        verbose,
     )
     problem = as_problem(X, y, sample_weight)
     coef, intercept = check_start(problem, settings, coef_init, intercept_init)
     module = load_backend(settings.backend)
-    with module.open_pass(problem, settings.n_threads) as read:
+    with module.open_pass(problem, settings.n_threads, None, settings.precision) as read:
         coordinates = _choose_coordinates(problem, module, settings)
         objective = Objective(read, coordinates, settings.gradient_reduction)
         start = objective(coordinates.to_params(coef, intercept))
@@ -133,7 +147,7 @@ def fit(
         )
         result = _result(descent, plan, coordinates, problem, settings)
         if descent.stop_reason is StopReason.DIVERGED:
-            raise _divergence(result, stable_step(objective, start, problem))
+            raise _divergence(result, stable_step(objective, start, problem, settings))
     if not result.converged:
         warnings.warn(_advice(result, plan, descent, settings), ConvergenceWarning, stacklevel=2)
     return result

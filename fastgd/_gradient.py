@@ -11,7 +11,7 @@ from fastgd import _check
 from fastgd._objective import REDUCTIONS, value_from_sums
 from fastgd._problem import Floats, as_prediction_buffer, as_problem, explain_non_finite
 from fastgd._settings import check_n_threads
-from fastgd.backends import BACKENDS, load_backend
+from fastgd.backends import BACKENDS, PRECISIONS, load_backend
 
 
 class MSEAndGradient(NamedTuple):
@@ -42,6 +42,7 @@ def mse_and_gradient(
     sample_weight: ArrayLike | None = None,
     reduction: str = "mean",
     backend: str = "numba",
+    precision: str = "double",
     n_threads: int | None = None,
 ) -> MSEAndGradient:
     """Mean squared error of ``X @ coef + intercept`` and its gradient, from one read of X.
@@ -61,6 +62,8 @@ def mse_and_gradient(
     reduction : {"mean", "sum"}, default "mean"
         "sum" leaves out the division by the sum of weights in the gradients (not in the mse).
     backend : {"numba", "numpy"}, default "numba"
+    precision : {"double", "single"}, default "double"
+        As in `fastgd.fit`.
     n_threads : int, optional
         As in `fastgd.fit`.
 
@@ -96,13 +99,14 @@ def mse_and_gradient(
     """
     _check.choice("reduction", reduction, REDUCTIONS)
     _check.choice("backend", backend, BACKENDS)
+    _check.choice("precision", precision, PRECISIONS)
     threads = check_n_threads(n_threads)
     problem = as_problem(X, y, sample_weight)
     w = _check.coefficients("coef", coef, problem.n_features, scalar=problem.one_dimensional)
     b = _check.scalar("intercept", intercept)
     buffer = None if prediction is None else as_prediction_buffer(prediction, problem)
 
-    with load_backend(backend).open_pass(problem, threads, buffer) as read:
+    with load_backend(backend).open_pass(problem, threads, buffer, precision) as read:
         value = value_from_sums(read(w, b), reduction)
     if not value.is_finite:
         explain_non_finite(problem)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastgd import _check
 from fastgd._objective import REDUCTIONS
 from fastgd._problem import Problem
-from fastgd.backends import BACKENDS
+from fastgd.backends import BACKENDS, PRECISIONS
 
 
 class Settings(NamedTuple):
@@ -22,6 +22,7 @@ class Settings(NamedTuple):
     tol: float
     reduction: str
     backend: str
+    precision: str
     n_threads: int | None
     verbose: int
 
@@ -38,6 +39,7 @@ def check_settings(
     tol: object,
     reduction: object,
     backend: object,
+    precision: object,
     n_threads: object,
     verbose: object,
 ) -> Settings:
@@ -49,6 +51,7 @@ def check_settings(
         tol=_check.real("tol", tol),
         reduction=_check.choice("reduction", reduction, REDUCTIONS),
         backend=_check.choice("backend", backend, BACKENDS),
+        precision=_check.choice("precision", precision, PRECISIONS),
         n_threads=check_n_threads(n_threads),
         verbose=_check.integer("verbose", verbose, least=0),
     )

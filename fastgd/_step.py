@@ -40,24 +40,26 @@ class StepPlan(NamedTuple):
 
 def plan_step(objective: Objective, start: Point, problem: Problem, settings: Settings) -> StepPlan:
     """The step that was given, or the best constant one for the spectrum at hand."""
-    epsilon = float(np.finfo(problem.X.dtype).eps)
+    epsilon = _epsilon(problem, settings)
     if settings.learning_rate is not None:
         scale = start.weights if settings.reduction == "sum" else 1.0
         convergence = Convergence(settings.tol, None, settings.learning_rate, scale)
         return StepPlan(settings.learning_rate, convergence, objective, epsilon, runs_on=True)
-    spectrum = _curvature(objective, start, problem)
+    spectrum = _curvature(objective, start, problem, epsilon)
     rate = spectrum.best_step
     convergence = Convergence(settings.tol, spectrum.smallest, rate, 1.0)
     return StepPlan(rate, convergence, objective, epsilon, runs_on=False)
 
 
-def stable_step(objective: Objective, start: Point, problem: Problem) -> float | None:
+def stable_step(
+    objective: Objective, start: Point, problem: Problem, settings: Settings
+) -> float | None:
     """A constant step with which the same descent converges; None if none can be computed."""
-    spectrum = _curvature(objective, start, problem)
+    spectrum = _curvature(objective, start, problem, _epsilon(problem, settings))
     return spectrum.best_step if np.isfinite(spectrum.largest) else None
 
 
-def _curvature(objective: Objective, start: Point, problem: Problem) -> Curvature:
+def _curvature(objective: Objective, start: Point, problem: Problem, epsilon: float) -> Curvature:
     # The gradient is affine: differences of gradients are products with the Hessian. A change
     # as large as the residuals keeps the difference clear of rounding.
     length = np.sqrt(start.loss) if start.loss > 0.0 else 1.0
@@ -66,7 +68,13 @@ def _curvature(objective: Objective, start: Point, problem: Problem) -> Curvatur
         moved = objective(start.params + length * direction)
         return (moved.gradient - start.gradient) / length
 
-    # Rounding of products in X's dtype averages out over the rows.
-    rounding = 8 * np.finfo(problem.X.dtype).eps / np.sqrt(problem.n_samples)
+    # Rounding of the products averages out over the rows.
+    rounding = 8 * epsilon / np.sqrt(problem.n_samples)
     rounding += len(start.params) * np.finfo(np.float64).eps
     return curvature(product, len(start.params), float(rounding))
+
+
+def _epsilon(problem: Problem, settings: Settings) -> float:
+    """The rounding unit of the products."""
+    dtype = problem.X.dtype if settings.precision == "single" else np.dtype(np.float64)
+    return float(np.finfo(dtype).eps)

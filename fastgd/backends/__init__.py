@@ -1,7 +1,7 @@
 """The backends: what reads the data and returns sums.
 
-A backend is a module with one function, ``open_pass(problem, n_threads, prediction=None)``. It
-returns a context manager whose value is called once an epoch with coefficients (float64, in the
+A backend is a module with ``open_pass(problem, n_threads, prediction, precision)``. It returns
+a context manager whose value is called once an epoch with coefficients (float64, in the
 units of X) and an intercept, reads the data once, and returns `Sums`. Sums, not means, so that
 chunks, batches, threads and machines all combine by addition.
 
@@ -25,6 +25,9 @@ BACKENDS = {
     "numba": "fastgd.backends.numba",
     "numpy": "fastgd.backends.numpy",
 }
+
+
+PRECISIONS = ("double", "single")
 
 
 class Sums(NamedTuple):
@@ -62,9 +65,17 @@ class Backend(Protocol):
     """What a backend module offers."""
 
     def open_pass(
-        self, problem: Problem, n_threads: int | None, prediction: Floats | None = None
+        self,
+        problem: Problem,
+        n_threads: int | None,
+        prediction: Floats | None = None,
+        precision: str = "double",
     ) -> AbstractContextManager[Pass]:
-        """Make ready to read `problem` any number of times."""
+        """Make ready to read `problem` any number of times.
+
+        `precision` is "double" (products and sums in float64) or "single" (products in the dtype
+        of X, short sums of them too, then float64).
+        """
         ...
 
     def column_statistics(self, problem: Problem, n_threads: int | None) -> ColumnStatistics:

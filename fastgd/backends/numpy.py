@@ -1,7 +1,7 @@
 """The reference backend: plain numpy, one block of rows after another.
 
-Products are in the dtype of X, as anyone would write them; only what is added up over blocks is
-float64, which is what keeps the error from growing with n.
+With ``precision="single"`` products are in the dtype of X, as anyone would write them, and only
+what is added up over blocks is float64, which keeps the error from growing with n.
 """
 
 from __future__ import annotations
@@ -20,26 +20,31 @@ BLOCK_ROWS = 4096
 
 @contextmanager
 def open_pass(
-    problem: Problem, n_threads: int | None, prediction: Floats | None = None
+    problem: Problem,
+    n_threads: int | None,
+    prediction: Floats | None = None,
+    precision: str = "double",
 ) -> Iterator[Pass]:
     """Passes over `problem`; numpy's BLAS threads itself, so `n_threads` is not used."""
-    X, y, weight = problem.X, problem.y, problem.sample_weight
+    weight = problem.sample_weight
+    dtype = problem.X.dtype if precision == "single" else np.dtype(np.float64)
 
     def read(coef: NDArray[np.float64], intercept: float) -> Sums:
-        w = coef.astype(X.dtype)
-        b = X.dtype.type(intercept)
+        w = coef.astype(dtype)
         squares, residuals, weights = 0.0, 0.0, 0.0
         products = np.zeros(problem.n_features)
         for block in _blocks(problem.n_samples):
-            predicted = X[block] @ w + b
+            X = problem.X[block].astype(dtype, copy=False)
+            product = X @ w
             if prediction is not None:
-                prediction[block] = predicted
-            r = (predicted - y[block]).astype(X.dtype, copy=False)
+                prediction[block] = product + dtype.type(intercept)
+            # y may be finer than the products: the intercept is taken from it first.
+            r = product + (intercept - problem.y[block]).astype(dtype, copy=False)
             sr = r if weight is None else weight[block] * r
             squares += float(np.dot(sr, r))
-            products += sr @ X[block]
-            residuals += float(sr.sum())
-            weights += len(r) if weight is None else float(weight[block].sum())
+            products += sr @ X
+            residuals += float(sr.sum(dtype=np.float64))
+            weights += len(r) if weight is None else float(weight[block].sum(dtype=np.float64))
         return Sums(squares, products, residuals, weights)
 
     # What overflows or is NaN shows in the sums, where it is looked for.

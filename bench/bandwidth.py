@@ -1,0 +1,202 @@
+"""Fraction of the streaming limit that a fused pass reaches, by shape, layout, dtype and threads.
+
+``python -m bench.bandwidth`` prints the table; ``--json PATH`` writes it; ``--readme`` puts its
+main rows between the markers of README.md. Every row times its contestants in turn, in one
+process, over the same bytes: the yardstick (a read-only sum), fastgd in both precisions and
+numpy's best. Figures are medians; "of limit" is the yardstick's time over fastgd's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.yardstick import reader
+from fastgd._problem import as_problem
+from fastgd._threads import available_threads
+from fastgd.backends.numba import open_pass
+from fastgd.commands._timing import in_turn
+
+C_FEATURES = (*range(2, 17), 24, 32, 64, 100, 300, 1000, 5000)
+F_FEATURES = (2, 16, 24, 100, 1000, 5000)
+README_ROWS = {("1-D", 1), ("C", 2), ("C", 4), ("C", 8), ("C", 16), ("C", 100), ("C", 1000),
+               ("C", 5000), ("F", 16), ("F", 100), ("F", 1000), ("rows", 16), ("columns", 16)}  # fmt: skip
+BEGIN, END = "<!-- bandwidth: begin -->", "<!-- bandwidth: end -->"
+
+
+class Case(NamedTuple):
+    layout: str  # "1-D", "C", "F", "rows" for X[::2], "columns" for X[:, :k]
+    d: int
+    extra: str = ""  # "weighted" or "predicting"
+
+
+class Row(NamedTuple):
+    layout: str
+    d: int
+    extra: str
+    dtype: str
+    megabytes: float
+    threads: int
+    limit_gbs: float
+    single: float  # fraction of the limit
+    double: float
+    numpy_ratio: float  # numpy's best time over fastgd's (double)
+
+
+def cases(sizes: str) -> Iterator[Case]:
+    yield Case("1-D", 1)
+    for d in C_FEATURES:
+        yield Case("C", d)
+    for d in F_FEATURES:
+        yield Case("F", d)
+    if sizes == "memory":
+        for d in (4, 16, 100, 1000):
+            yield Case("rows", d)
+            yield Case("columns", d)
+        for extra in ("weighted", "predicting"):
+            yield Case("1-D", 1, extra)
+            yield Case("C", 4, extra)
+            yield Case("C", 16, extra)
+
+
+def arrays(case: Case, buffer: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], int]:
+    """X, y and the elements of `buffer` they occupy; X is read where it lies in `buffer`."""
+    d = case.d
+    spread = 2 if case.layout in ("rows", "columns") else 1
+    n = len(buffer) // (spread * d + 1)
+    y, body = buffer[-n:], buffer[: n * d * spread]
+    if case.layout == "rows":
+        return body.reshape(2 * n, d)[::2], y, n * (d + 1)
+    if case.layout == "columns":
+        return body.reshape(n, 2 * d)[:, :d], y, n * (d + 1)
+    order = "F" if case.layout == "F" else "C"
+    X = body.reshape((n, d), order=order)
+    return (X[:, 0] if case.layout == "1-D" else X), y, n * (d + 1)
+
+
+def numpy_best(X: NDArray[Any], y: NDArray[Any], w: NDArray[Any]) -> Callable[[], Any]:
+    """The two BLAS calls; in 1-D the notebook's own expressions."""
+    if X.ndim == 1:
+
+        def notebook() -> Any:
+            predicted = w[0] * X
+            loss = np.mean((predicted - y) ** 2)
+            return loss, np.mean(2 * X * (predicted - y))
+
+        return notebook
+
+    def two_calls() -> Any:
+        r = X @ w
+        r -= y
+        return r @ r, r @ X
+
+    return two_calls
+
+
+def measure(case: Case, buffer: NDArray[Any], threads: int, seconds: float) -> Row:
+    X, y, n_read = arrays(case, buffer)
+    n = len(y)
+    weight = np.abs(y) if case.extra == "weighted" else None
+    prediction = np.empty_like(y) if case.extra == "predicting" else None
+    n_read += n if case.extra else 0
+    problem = as_problem(X, y, weight)
+    w = np.linspace(1, 2, case.d)
+    calls: dict[str, Callable[[], Any]] = {"limit": reader(buffer[:n_read], threads)}
+    passes = {p: open_pass(problem, threads, prediction, p) for p in ("single", "double")}
+    for name, read in passes.items():
+        calls[name] = lambda read=read: read(w, 0.5)
+    if not case.extra:
+        calls["numpy"] = numpy_best(X, y, w.astype(X.dtype))
+    times = in_turn(calls, seconds)
+    for read in passes.values():
+        read.__exit__(None, None, None)
+    return Row(
+        *case,
+        str(X.dtype),
+        n_read * X.itemsize / 1e6,
+        threads,
+        n_read * X.itemsize / times["limit"] / 1e9,
+        times["limit"] / times["single"],
+        times["limit"] / times["double"],
+        times.get("numpy", np.nan) / times["double"],
+    )
+
+
+HEADER = (
+    "layout      d  extra       dtype        MB  threads  limit GB/s  single  double  numpy/double"
+)
+
+
+def text(row: Row) -> str:
+    return (
+        f"{row.layout:<8}{row.d:>5}  {row.extra:<10}  {row.dtype}  {row.megabytes:>7.4g}"
+        f"  {row.threads:>7}  {row.limit_gbs:>10.1f}  {row.single:>6.2f}  {row.double:>6.2f}"
+        f"  {row.numpy_ratio:>12.1f}"
+    )
+
+
+def markdown(rows: list[Row]) -> str:
+    """The main rows, all threads, float32 from main memory."""
+    most = max(row.threads for row in rows)
+    lines = [
+        f"Fraction of the streaming limit, float32, {max(r.megabytes for r in rows):.0f} MB,"
+        f" {most} threads; and numpy's time over fastgd's (1-D: the notebook's expressions; else"
+        " the two BLAS calls). Made by `python -m bench.bandwidth --readme`.",
+        "",
+        "| layout | features | of limit | numpy / fastgd |",
+        "|---|---:|---:|---:|",
+    ]
+    for row in rows:
+        main = (row.layout, row.d) in README_ROWS and not row.extra and row.dtype == "float32"
+        if main and row.threads == most:
+            lines.append(f"| {row.layout} | {row.d} | {row.double:.2f} | {row.numpy_ratio:.1f} |")
+    return "\n".join(lines)
+
+
+def put_into_readme(table: str, path: Path) -> None:
+    before, rest = path.read_text().split(BEGIN)
+    path.write_text(f"{before}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.bandwidth", description=__doc__)
+    parser.add_argument("--megabytes", type=float, default=410, help="bytes of X and y; 410")
+    parser.add_argument("--seconds", type=float, default=1.0, help="a row, at least; 1")
+    parser.add_argument("--threads", type=int, nargs="*", help="default: 1 and all")
+    parser.add_argument("--dtype", nargs="*", default=["float32", "float64"])
+    parser.add_argument("--layout", nargs="*", help="only these layouts")
+    parser.add_argument("--features", type=int, nargs="*", help="only these")
+    parser.add_argument("--json", metavar="PATH")
+    parser.add_argument("--readme", action="store_true", help="put the main rows into README.md")
+    args = parser.parse_args(argv)
+    threads = args.threads or sorted({1, available_threads()})
+    rows = []
+    print(HEADER, flush=True)
+    for dtype in args.dtype:
+        n = int(args.megabytes * 1e6) // np.dtype(dtype).itemsize
+        buffer = np.resize(np.random.default_rng(0).standard_normal(min(n, 5_000_000)), n)
+        buffer = buffer.astype(dtype)
+        for case in cases("memory" if args.megabytes > 100 else "cache"):
+            if args.layout and case.layout not in args.layout:
+                continue
+            if args.features and case.d not in args.features:
+                continue
+            for count in threads:
+                rows.append(measure(case, buffer, count, args.seconds))
+                print(text(rows[-1]), flush=True)
+    if args.json:
+        Path(args.json).write_text(json.dumps([row._asdict() for row in rows], indent=1))
+    if args.readme:
+        put_into_readme(markdown(rows), Path(__file__).parent.parent / "README.md")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
