@@ -4,6 +4,7 @@ from fastgd._errors import ConvergenceWarning, DivergenceError
 from fastgd._fit import fit
 from fastgd._gradient import MSEAndGradient, mse_and_gradient
 from fastgd._result import FitResult, StopReason
+from fastgd._warmup import warmup
 
 __version__ = "0.1.0"
 
@@ -15,4 +16,5 @@ __all__ = [
     "StopReason",
     "fit",
     "mse_and_gradient",
+    "warmup",
 ]

@@ -1,0 +1,71 @@
+"""warmup(): compile before it matters."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Literal
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from fastgd import _check
+from fastgd._errors import ConvergenceWarning
+from fastgd._fit import fit
+from fastgd._gradient import mse_and_gradient
+from fastgd.backends import PRECISIONS
+
+
+def warmup(
+    n_features: int = 1,
+    *,
+    dtype: DTypeLike = np.float32,
+    order: Literal["C", "F"] = "C",
+    sample_weight: bool = False,
+    precision: str = "double",
+) -> None:
+    """Compile what a later call on such data will use, or load it from the disk cache.
+
+    Worth a call before a server forks its workers (a fork while another thread compiles can hang
+    the child), or before the first fit that is timed. Data of other shapes are compiled for when
+    they come, in some tenths of a second; a process after this one finds it all on disk.
+
+    Parameters
+    ----------
+    n_features : int, default 1
+        Kernels differ for each number of features up to 16; 1 serves 1-D X, too.
+    dtype : {float32, float64}, default float32
+        Of X and y.
+    order : {"C", "F"}, default "C"
+        Whether rows or columns of X are contiguous.
+    sample_weight : bool, default False
+        Whether the calls will have weights.
+    precision : {"double", "single"}, default "double"
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument cannot be used.
+
+    Examples
+    --------
+    >>> import fastgd
+    >>> fastgd.warmup(n_features=3, dtype="float32")
+    """
+    d = _check.integer("n_features", n_features, least=1)
+    _check.choice("order", order, ["C", "F"])
+    _check.flag("sample_weight", sample_weight)
+    _check.choice("precision", precision, PRECISIONS)
+    element = np.dtype(dtype)
+    if element not in (np.float32, np.float64):
+        raise ValueError(f"dtype must be float32 or float64; got {element}")
+    X = np.ones((4, d), element, order=order)
+    X[::2] = 2.0
+    y = np.arange(4, dtype=element)
+    weight = np.ones(4, element) if sample_weight else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        fit(X, y, sample_weight=weight, max_iter=1, precision=precision)
+    for prediction in (None, np.empty_like(y)):
+        mse_and_gradient(
+            X, y, np.zeros(d), sample_weight=weight, prediction=prediction, precision=precision
+        )
