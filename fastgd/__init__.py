@@ -3,6 +3,7 @@
 from fastgd._errors import ConvergenceWarning, DivergenceError
 from fastgd._fit import fit
 from fastgd._gradient import MSEAndGradient, mse_and_gradient
+from fastgd._moments import Moments
 from fastgd._result import FitResult, StopReason
 from fastgd._warmup import warmup
 
@@ -13,6 +14,7 @@ __all__ = [
     "DivergenceError",
     "FitResult",
     "MSEAndGradient",
+    "Moments",
     "StopReason",
     "fit",
     "mse_and_gradient",

@@ -20,7 +20,7 @@ class Problem(NamedTuple):
     ----------
     X : ndarray of shape (n_samples, n_features)
         float32 or float64, native and aligned. Either every row or every column is contiguous.
-    y : ndarray of shape (n_samples,)
+    y : ndarray of shape (n_samples,) or, where asked for, (n_samples, n_targets)
         Contiguous. float64 if X is; otherwise float32 or float64, as it was given.
     sample_weight : ndarray of shape (n_samples,) or None
         Contiguous, of X's dtype, finite, not negative, with a positive sum.
@@ -42,12 +42,15 @@ class Problem(NamedTuple):
         return int(self.X.shape[1])
 
 
-def as_problem(X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Problem:
+def as_problem(
+    X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, *, targets: bool = False
+) -> Problem:
     """Check `X`, `y` and `sample_weight`; copy only what cannot be used where it lies.
 
     float32 and float64 arrays are used in place if each row or each column of X is contiguous
     (C or F order, slices of rows and of columns, read-only and memory-mapped arrays). Everything
-    else is copied once: float16 to float32, other numbers to float64.
+    else is copied once: float16 to float32, other numbers to float64. With `targets`, y may be
+    2-D (n_samples, n_targets).
 
     NaN and infinity in X and y are not looked for here: the first pass over the data finds them
     in its sums, and `explain_non_finite` then says where they are.
@@ -69,7 +72,7 @@ def as_problem(X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = Non
     if not is_in_place(features):
         features = np.ascontiguousarray(features)
 
-    target = _as_column("y", y, n_samples)
+    target = _as_targets(y, n_samples) if targets else _as_column("y", y, n_samples)
     if features.dtype == np.float64:
         target = target.astype(np.float64, copy=False)
     weight = None
@@ -78,7 +81,9 @@ def as_problem(X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = Non
         with np.errstate(over="ignore"):  # what overflows is refused just below
             weight = np.ascontiguousarray(weight, features.dtype)
         _check_weights(weight)
-    return Problem(features, np.ascontiguousarray(target), weight, one_dimensional)
+    if target.ndim == 1 or not is_in_place(target):
+        target = np.ascontiguousarray(target)
+    return Problem(features, target, weight, one_dimensional)
 
 
 def is_in_place(X: Floats) -> bool:
@@ -108,6 +113,16 @@ def explain_non_finite(problem: Problem) -> None:
                 raise ValueError(f"{name} must be finite; {name}[{index}] is {value}")
 
 
+def check_finite_sums(problem: Problem, *sums: float | NDArray[np.float64]) -> None:
+    """Raise if what was summed over the data is not finite, and say why."""
+    if not all(np.isfinite(part).all() for part in sums):
+        explain_non_finite(problem)
+        raise OverflowError(
+            "X, y or the initial coefficients are finite but so large that sums of their squares "
+            "are not; rescale the data"
+        )
+
+
 def as_float_array(name: str, value: ArrayLike) -> Floats:
     """`value` as a float32 or float64 ndarray, native and aligned; itself if it is one."""
     if isinstance(value, np.ma.MaskedArray):
@@ -134,6 +149,19 @@ def _as_column(name: str, value: ArrayLike, n_samples: int) -> Floats:
         raise ValueError(f"{name} must be 1-D (n_samples,); got shape {array.shape}")
     if len(array) != n_samples:
         raise ValueError(f"{name} has {len(array)} entries where X has {n_samples} samples")
+    return array
+
+
+def _as_targets(value: ArrayLike, n_samples: int) -> Floats:
+    array = as_float_array("y", value)
+    if array.ndim == 1:
+        return _as_column("y", array, n_samples)
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise ValueError(
+            f"y must be 1-D (n_samples,) or 2-D (n_samples, n_targets); got shape {array.shape}"
+        )
+    if len(array) != n_samples:
+        raise ValueError(f"y has {len(array)} rows where X has {n_samples} samples")
     return array
 
 

@@ -6,7 +6,11 @@ import os
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -93,3 +97,41 @@ class Team:
 
             self._executor = ThreadPoolExecutor(self._n_threads - 1, "fastgd")
         return self._executor
+
+
+def ordered_sum(
+    work: Callable[[int], NDArray[np.float64]], n_groups: int, n_threads: int | None
+) -> NDArray[np.float64]:
+    """Sum of ``work(group)`` over all groups, added in the order of the groups.
+
+    Only the results that wait for an earlier one are kept: seldom more than there are threads.
+    """
+    if n_threads == 1 or n_groups == 1:
+        total = work(0)
+        for group in range(1, n_groups):
+            total += work(group)
+        return total
+    lock = Lock()
+    waiting: dict[int, NDArray[np.float64]] = {}
+    added: list[NDArray[np.float64]] = []  # the total, once there is one
+    expected = 0
+
+    def add(group: int) -> None:
+        nonlocal expected
+        result = work(group)
+        with lock:
+            waiting[group] = result
+            while expected in waiting:
+                part = waiting.pop(expected)
+                if added:
+                    added[0] += part
+                else:
+                    added.append(part)
+                expected += 1
+
+    team = Team(n_threads or available_threads())
+    try:
+        team.run(add, n_groups)
+    finally:
+        team.close()
+    return added[0]

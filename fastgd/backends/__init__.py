@@ -51,6 +51,24 @@ class Sums(NamedTuple):
     weights: float
 
 
+class RawMoments(NamedTuple):
+    """Centred moments of the columns of X and y together, features first.
+
+    Attributes
+    ----------
+    weights : float
+        sum of s
+    mean : ndarray of shape (n_columns,), float64
+        Weighted means.
+    scatter : ndarray of shape (n_columns, n_columns), float64
+        sum of s * (z - mean) (z - mean)' over samples z.
+    """
+
+    weights: float
+    mean: NDArray[np.float64]
+    scatter: NDArray[np.float64]
+
+
 Pass = Callable[[NDArray[np.float64], float], Sums]
 
 
@@ -80,6 +98,12 @@ class Backend(Protocol):
 
     def column_statistics(self, problem: Problem, n_threads: int | None) -> ColumnStatistics:
         """Read X once for the location and the scale of its columns."""
+        ...
+
+    def moments(
+        self, problem: Problem, n_threads: int | None, precision: str = "double"
+    ) -> RawMoments:
+        """Read X and y once for their first and second moments."""
         ...
 
 

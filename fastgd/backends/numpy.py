@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._problem import Floats, Problem
-from fastgd.backends import ColumnStatistics, Pass, Sums
+from fastgd.backends import ColumnStatistics, Pass, RawMoments, Sums
 
 BLOCK_ROWS = 4096
 
@@ -77,6 +77,33 @@ def column_statistics(problem: Problem, n_threads: int | None) -> ColumnStatisti
             total += added
             mean += shift * (added / total)
         return ColumnStatistics(mean, np.sqrt(squares / total))
+
+
+def moments(problem: Problem, n_threads: int | None, precision: str = "double") -> RawMoments:
+    """First and second moments: means first, then the scatter about them, block by block."""
+    weight = problem.sample_weight
+    n = problem.n_samples
+    dtype = problem.X.dtype if precision == "single" else np.dtype(np.float64)
+
+    def columns(block: slice) -> NDArray[np.float64]:
+        y = problem.y[block].reshape(len(problem.y[block]), -1)
+        return np.hstack([problem.X[block].astype(np.float64), y.astype(np.float64)])
+
+    def weights_of(block: slice) -> NDArray[np.float64]:
+        size = block.stop - block.start
+        return np.ones(size) if weight is None else weight[block].astype(np.float64)
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        total, first = 0.0, np.zeros(columns(slice(0, 1)).shape[1])
+        for block in _blocks(n):
+            total += float(weights_of(block).sum())
+            first += weights_of(block) @ columns(block)
+        mean = first / total
+        scatter = np.zeros((len(mean), len(mean)))
+        for block in _blocks(n):
+            centred = ((columns(block) - mean) * np.sqrt(weights_of(block))[:, None]).astype(dtype)
+            scatter += centred.T @ centred
+    return RawMoments(total, mean, scatter)
 
 
 def _blocks(n_samples: int) -> Iterator[slice]:

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from fastgd._problem import Floats, Problem
 from fastgd._threads import Team, available_threads
-from fastgd.backends import ColumnStatistics, Sums
+from fastgd.backends import ColumnStatistics, RawMoments, Sums
 from fastgd.backends.numba._choice import choose_kernel, group_rows
-from fastgd.backends.numba._compile import fused
+from fastgd.backends.numba._compile import compiled
+from fastgd.backends.numba._moments import read_moments
+from fastgd.backends.numba._signatures import fused_signature
 
 # Below this a pass stays in the caller's thread: it takes about half a millisecond at 10 GB/s,
 # and waking a thread up to a tenth of one.
@@ -33,15 +35,10 @@ class Pass:
         self._n_samples, self._n_features = X.shape
         self._dtype = X.dtype if precision == "single" else np.dtype(np.float64)
         kernel, self._fixed = choose_kernel(problem)
-        self._add_rows = fused(
-            kernel,
-            X.dtype,
-            y.dtype,
-            weight is not None,
-            prediction is not None,
-            self._dtype,
-            self._n_features if self._fixed else None,
-        )
+        fixed_features = self._n_features if self._fixed else None
+        optional = (weight is not None, prediction is not None)
+        key = (X.dtype, y.dtype, *optional, self._dtype, fixed_features)
+        self._add_rows = compiled(kernel, key, fused_signature)
         self._data = (X, y, weight, prediction)
         self._length = group_rows(problem)
         self._n_groups = -(-self._n_samples // self._length)
@@ -89,6 +86,11 @@ def open_pass(
 ) -> Pass:
     """Make ready to read `problem` any number of times."""
     return Pass(problem, n_threads, prediction, precision)
+
+
+def moments(problem: Problem, n_threads: int | None, precision: str = "double") -> RawMoments:
+    """Read X and y once for their first and second moments."""
+    return read_moments(problem, n_threads, precision)
 
 
 def column_statistics(problem: Problem, n_threads: int | None) -> ColumnStatistics:

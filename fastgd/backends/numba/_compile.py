@@ -22,7 +22,7 @@ from typing import Any
 import llvmlite
 import numba
 import numpy as np
-from numba import from_dtype, njit, types
+from numba import njit
 from numba.core import serialize
 from numba.core.compiler import CompileResult
 
@@ -41,53 +41,24 @@ if hasattr(os, "register_at_fork"):  # a lock held by another thread stays locke
     os.register_at_fork(after_in_child=_new_lock)
 
 
-_fused: dict[tuple[Any, ...], Callable[..., None]] = {}
+_entries: dict[tuple[Any, ...], Callable[..., None]] = {}
 
 
-def fused(
-    kernel: Callable[..., None],
-    X: np.dtype[Any],
-    y: np.dtype[Any],
-    weighted: bool,
-    predicting: bool,
-    coef: np.dtype[Any],
-    n_features: int | None,
+def compiled(
+    kernel: Callable[..., None], key: tuple[Any, ...], make_signature: Callable[..., Any]
 ) -> Callable[..., None]:
-    """`kernel` as machine code for exactly these dtypes.
+    """`kernel` as machine code for ``make_signature(*key)``, compiled or loaded at the first call.
 
-    `n_features` is given where the coefficients are a tuple. The types of the arguments are not
-    looked at again when the code is called.
+    The types of the arguments are not looked at again when the code is called.
     """
-    key = (kernel, X, y, weighted, predicting, coef, n_features)
-    entry = _fused.get(key)
+    place = (kernel, key)
+    entry = _entries.get(place)
     if entry is None:
         with _lock:
-            entry = _fused.get(key)
+            entry = _entries.get(place)
             if entry is None:
-                entry = _fused[key] = _compile(kernel, _signature(*key[1:]))
+                entry = _entries[place] = _compile(kernel, make_signature(*key))
     return entry
-
-
-def _signature(
-    X: np.dtype[Any],
-    y: np.dtype[Any],
-    weighted: bool,
-    predicting: bool,
-    coef: np.dtype[Any],
-    n_features: int | None,
-) -> Any:
-    element, scalar = from_dtype(X), from_dtype(coef)
-    return types.void(
-        types.Array(element, 2, "A", readonly=True),
-        types.Array(from_dtype(y), 1, "C", readonly=True),
-        types.Array(element, 1, "C", readonly=True) if weighted else types.none,
-        types.Array(element, 1, "C") if predicting else types.none,
-        types.Array(scalar, 1, "C") if n_features is None else types.UniTuple(scalar, n_features),
-        types.float64,
-        types.Array(types.float64, 1, "C"),
-        types.int64,
-        types.int64,
-    )
 
 
 def _compile(kernel: Callable[..., None], signature: Any) -> Callable[..., None]:

@@ -1,0 +1,59 @@
+"""Files of ours: .npz, versioned, written beside and renamed, read without pickle."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def write_npz(path: Path, kind: str, version: int, fields: Mapping[str, Any]) -> None:
+    """Write `fields` to `path`, whole or not at all."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, format=np.str_(kind), version=np.int64(version), **fields)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def read_npz(path: Path, kind: str, version: int) -> dict[str, NDArray[Any]]:
+    """The fields of a file that `write_npz` wrote for the same `kind`, of at most `version`.
+
+    Raises
+    ------
+    OSError
+        If `path` cannot be read.
+    ValueError
+        If it is no such file, is newer than this release, or is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            fields = {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise
+    except (
+        zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, AttributeError,
+        NotImplementedError, RuntimeError, SyntaxError, TypeError, MemoryError, OverflowError,
+    ) as error:  # fmt: skip  # whatever a damaged archive makes numpy and zipfile raise
+        raise ValueError(f"{path} cannot be read as a file of {kind}: {error}") from None
+    if str(fields.get("format")) != kind:
+        raise ValueError(f"{path} is not a file of {kind}")
+    try:
+        found = int(fields["version"])
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"{path} has no version") from None
+    if found > version:
+        raise ValueError(
+            f"{path} is version {found} of {kind}; this release reads up to {version}: upgrade"
+        )
+    return fields
