@@ -66,7 +66,10 @@ def scalar(name: str, value: object) -> float:
 
 
 def _numbers(name: str, value: object, wanted: str) -> NDArray[np.float64]:
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} must be {wanted}: {error}") from None
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name} must be {wanted} of real numbers; got {_describe(value)}")
     numbers = array.astype(np.float64)  # always a copy: the caller's array is never aliased

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
-
-import numpy as np
 
 from fastgd._objective import Point
 
@@ -33,17 +32,20 @@ class Convergence(NamedTuple):
     gradient_scale: float
 
     def excess(self, point: Point, previous: Point | None) -> float:
-        """Estimated loss above the minimum; infinite where nothing can be said yet."""
-        norm = float(np.linalg.norm(point.gradient))
-        if norm == 0.0:
+        """Estimated loss above the minimum; all of it where nothing better can be said."""
+        squared_norm = float(point.gradient @ point.gradient)
+        if squared_norm == 0.0:
             return 0.0
         mu = self.smallest_curvature
         if mu is None:
-            if previous is None:
-                return np.inf
-            contraction = norm / float(np.linalg.norm(previous.gradient))
+            before = 0.0 if previous is None else float(previous.gradient @ previous.gradient)
+            if before == 0.0:
+                return point.loss
+            contraction = math.sqrt(squared_norm / before)
             mu = (1.0 - contraction) / self.learning_rate
-        return norm**2 / (2.0 * mu * self.gradient_scale) if mu > 0.0 else np.inf
+        if mu <= 0.0:
+            return point.loss
+        return min(point.loss, squared_norm / (2.0 * mu * self.gradient_scale))
 
     def is_met(self, point: Point, previous: Point | None, rounding: float) -> bool:
         """Whether the excess is within `tol` of the loss, or within `rounding`."""

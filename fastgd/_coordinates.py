@@ -54,6 +54,13 @@ class Coordinates(NamedTuple):
         by_v = (by_coef - by_intercept * self.center) * self.inverse_scale
         return np.append(by_v, by_intercept) if self.fit_intercept else by_v
 
+    def user_gradient(self, gradient: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The gradient by coefficients and intercept, from that by the parameters."""
+        by_coef = gradient[: len(self.scale)] * self.scale
+        if not self.fit_intercept:
+            return by_coef
+        return np.append(by_coef + gradient[-1] * self.center, gradient[-1])
+
     def rounding(self, params: NDArray[np.float64], epsilon: float) -> float:
         """The mean squared error that rounding of the products alone can make."""
         coef, intercept = self.from_params(params)

@@ -11,12 +11,12 @@ from fastgd._coordinates import Coordinates, literal, standardised
 from fastgd._errors import ConvergenceWarning, DivergenceError
 from fastgd._loop import Descent, descend
 from fastgd._objective import Objective
-from fastgd._problem import Problem, as_problem, explain_non_finite
+from fastgd._problem import Problem, as_problem, check_finite_sums
 from fastgd._report import epoch_printer
 from fastgd._result import FitResult, StopReason
 from fastgd._settings import Settings, check_settings, check_start
-from fastgd._step import StepPlan, plan_step, stable_step
-from fastgd.backends import Backend, load_backend
+from fastgd._step import StepPlan, judge_again, plan_step, stable_step
+from fastgd._strategy import Reader
 from fastgd.methods import load_method
 
 
@@ -32,6 +32,7 @@ def fit(
     reduction: str = "mean",
     coef_init: ArrayLike | None = None,
     intercept_init: float | None = None,
+    strategy: str = "auto",
     backend: str = "numba",
     precision: str = "double",
     n_threads: int | None = None,
@@ -68,6 +69,10 @@ def fit(
     coef_init : float or array_like of shape (n_features,), optional
         Where to start; 0 by default.
     intercept_init : float, optional
+    strategy : {"auto", "stream", "moments"}, default "auto"
+        "stream" reads X once an epoch. "moments" reads it once in all, for its first and second
+        moments (see `fastgd.Moments`), and takes every epoch's loss and gradient from those: the
+        same descent. "auto" does what costs less; see Notes.
     backend : {"numba", "numpy"}, default "numba"
         Fused compiled kernels, or the plain numpy reference.
     precision : {"double", "single"}, default "double"
@@ -98,7 +103,7 @@ def fit(
     Warns
     -----
     ConvergenceWarning
-        If `max_iter` epochs did not meet `tol`, with the library's own step.
+        If `max_iter` epochs did not meet `tol`.
 
     Notes
     -----
@@ -106,6 +111,11 @@ def fit(
     runs on the coefficients of ``(X - m) / d`` by algebra (X is not touched), and Lanczos steps,
     one read of X each and 32 at most, give the extreme eigenvalues L and mu of the Hessian there,
     hence the step ``2 / (L + mu)``.
+
+    Moments take one read of X and some ``n_features**2`` operations a sample. ``strategy="auto"``
+    collects them beforehand where the reads asked for are known to cost more, with a literal
+    learning rate from `max_iter`; where it is not known, it streams until as much has been spent
+    on reads as moments cost, and then collects them. ``result.strategy`` says what was done.
 
     Examples
     --------
@@ -121,6 +131,7 @@ def fit(
         max_iter,
         tol,
         reduction,
+        strategy,
         backend,
         precision,
         n_threads,
@@ -128,13 +139,12 @@ def fit(
     )
     problem = as_problem(X, y, sample_weight)
     coef, intercept = check_start(problem, settings, coef_init, intercept_init)
-    module = load_backend(settings.backend)
-    with module.open_pass(problem, settings.n_threads, None, settings.precision) as read:
-        coordinates = _choose_coordinates(problem, module, settings)
+    # What overflows or is not a number is looked for, and never returned.
+    with np.errstate(over="ignore", invalid="ignore"), Reader(problem, settings) as read:
+        coordinates = _choose_coordinates(problem, read, settings)
         objective = Objective(read, coordinates, settings.gradient_reduction)
         start = objective(coordinates.to_params(coef, intercept))
-        if not start.is_finite:
-            raise _unusable(problem)
+        check_finite_sums(problem, start.loss, start.gradient)
         plan = plan_step(objective, start, problem, settings)
         descent = descend(
             objective,
@@ -145,53 +155,43 @@ def fit(
             settings.max_iter,
             epoch_printer(coordinates, problem, settings),
         )
-        result = _result(descent, plan, coordinates, problem, settings)
         if descent.stop_reason is StopReason.DIVERGED:
-            raise _divergence(result, stable_step(objective, start, problem, settings))
+            working = stable_step(objective, start, problem, settings)
+            raise _divergence(_result(descent, plan, problem, settings, read.strategy), working)
+        if descent.stop_reason is StopReason.MAX_ITER:
+            plan, descent = judge_again(plan, descent, problem, settings)
+    result = _result(descent, plan, problem, settings, read.strategy)
     if not result.converged:
         warnings.warn(_advice(result, plan, descent, settings), ConvergenceWarning, stacklevel=2)
     return result
 
 
-def _choose_coordinates(problem: Problem, module: Backend, settings: Settings) -> Coordinates:
+def _choose_coordinates(problem: Problem, read: Reader, settings: Settings) -> Coordinates:
     if settings.learning_rate is not None:
         return literal(problem.n_features, settings.fit_intercept)
-    columns = module.column_statistics(problem, settings.n_threads)
-    if not (np.isfinite(columns.mean).all() and np.isfinite(columns.deviation).all()):
-        raise _unusable(problem)
+    columns = read.column_statistics()
+    check_finite_sums(problem, columns.mean, columns.deviation)
     return standardised(columns, settings.fit_intercept)
 
 
-def _unusable(problem: Problem) -> OverflowError:
-    explain_non_finite(problem)
-    return OverflowError(
-        f"X, y or the initial coefficients are finite but so large that the squared errors "
-        f"exceed the range of {problem.X.dtype}; rescale the data"
-    )
-
-
 def _result(
-    descent: Descent,
-    plan: StepPlan,
-    coordinates: Coordinates,
-    problem: Problem,
-    settings: Settings,
+    descent: Descent, plan: StepPlan, problem: Problem, settings: Settings, strategy: str
 ) -> FitResult:
-    coef, intercept = coordinates.from_params(descent.last.params)
-    reason = descent.stop_reason
-    if reason is StopReason.MAX_ITER and plan.is_met(descent.last, descent.before_last):
-        reason = StopReason.CONVERGED
+    last, coordinates = descent.last, plan.objective.coordinates
+    coef, intercept = coordinates.from_params(last.params)
+    gradient = coordinates.user_gradient(last.gradient) / plan.convergence.gradient_scale
     return FitResult(
         coef=float(coef[0]) if problem.one_dimensional else coef,
         intercept=intercept,
-        loss=descent.last.loss,
+        loss=last.loss,
         loss_history=np.array(descent.losses),
-        grad_norm=float(np.linalg.norm(descent.last.gradient)),
+        grad_norm=float(np.linalg.norm(gradient)),
         n_iter=descent.n_iter,
-        converged=reason is StopReason.CONVERGED,
-        stop_reason=reason,
+        converged=descent.stop_reason is StopReason.CONVERGED,
+        stop_reason=descent.stop_reason,
         learning_rate=plan.learning_rate,
         method="gd",
+        strategy=strategy,
         backend=settings.backend,
     )
 

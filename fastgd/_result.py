@@ -45,7 +45,10 @@ class FitResult:
     learning_rate : float
         The step that was used: the one given, or, for "auto", one in standardised coordinates,
         which is not a number to give back as `learning_rate` for the same data.
-    method, backend : str
+    method : str
+    strategy : str
+        Whether X was read each epoch or once, for its moments, how often in all, and why.
+    backend : str
     """
 
     coef: float | NDArray[np.float64]
@@ -58,6 +61,7 @@ class FitResult:
     stop_reason: StopReason
     learning_rate: float
     method: str
+    strategy: str
     backend: str
 
     def predict(self, X: ArrayLike) -> float | NDArray[np.floating[Any]]:

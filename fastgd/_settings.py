@@ -12,6 +12,8 @@ from fastgd._objective import REDUCTIONS
 from fastgd._problem import Problem
 from fastgd.backends import BACKENDS, PRECISIONS
 
+STRATEGIES = ("auto", "stream", "moments")
+
 
 class Settings(NamedTuple):
     """`learning_rate` is None for "auto"."""
@@ -21,6 +23,7 @@ class Settings(NamedTuple):
     max_iter: int
     tol: float
     reduction: str
+    strategy: str
     backend: str
     precision: str
     n_threads: int | None
@@ -38,6 +41,7 @@ def check_settings(
     max_iter: object,
     tol: object,
     reduction: object,
+    strategy: object,
     backend: object,
     precision: object,
     n_threads: object,
@@ -50,6 +54,7 @@ def check_settings(
         max_iter=_check.integer("max_iter", max_iter, least=1),
         tol=_check.real("tol", tol),
         reduction=_check.choice("reduction", reduction, REDUCTIONS),
+        strategy=_check.choice("strategy", strategy, STRATEGIES),
         backend=_check.choice("backend", backend, BACKENDS),
         precision=_check.choice("precision", precision, PRECISIONS),
         n_threads=check_n_threads(n_threads),

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._convergence import Convergence
+from fastgd._loop import Descent
 from fastgd._objective import Objective, Point
 from fastgd._problem import Problem
+from fastgd._result import StopReason
 from fastgd._settings import Settings
 from fastgd._spectrum import Curvature, curvature
 
@@ -57,6 +59,25 @@ def stable_step(
     """A constant step with which the same descent converges; None if none can be computed."""
     spectrum = _curvature(objective, start, problem, _epsilon(problem, settings))
     return spectrum.best_step if np.isfinite(spectrum.largest) else None
+
+
+def judge_again(
+    plan: StepPlan, descent: Descent, problem: Problem, settings: Settings
+) -> tuple[StepPlan, Descent]:
+    """Judge a descent that ran to its end, where it goes on at the limit of rounding, too.
+
+    There gradients no longer contract, and say nothing of the smallest curvature: it is found
+    from the spectrum instead.
+    """
+    point, previous = descent.last, descent.before_last
+    convergence = plan.convergence
+    if convergence.smallest_curvature is None and plan.excess(point, previous) == point.loss:
+        spectrum = _curvature(plan.objective, point, problem, plan.epsilon)
+        convergence = convergence._replace(smallest_curvature=spectrum.smallest)
+        plan = plan._replace(convergence=convergence)
+    if plan.is_met(point, previous):
+        descent = descent._replace(stop_reason=StopReason.CONVERGED)
+    return plan, descent
 
 
 def _curvature(objective: Objective, start: Point, problem: Problem, epsilon: float) -> Curvature:

@@ -1,0 +1,122 @@
+"""Where an epoch's sums come from: a read of the data, or moments collected in one read."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd._moments import Moments, moments_of, sums_at
+from fastgd._problem import Problem
+from fastgd._settings import Settings
+from fastgd.backends import ColumnStatistics, Pass, Sums, load_backend
+
+# What collecting the moments costs, in reads of X by the fused kernel: the fit of a line to
+# ``python -m bench.moments`` (float32 of 400 MB and more, double precision, all threads).
+READS_AT_LEAST = 1.5
+READS_A_FEATURE = 1 / 10
+
+# The library's own step needs column statistics, two products with the Hessian and an epoch.
+LEAST_READS = 4.0
+
+# Moments of more features are collected only when asked for: they take d^2 doubles.
+MOST_FEATURES = 4096
+
+
+def moments_cost(n_features: int) -> float:
+    """What collecting the moments costs, in reads of X."""
+    return max(READS_AT_LEAST, READS_A_FEATURE * n_features)
+
+
+class Reader:
+    """Sums at any coefficients: from the data until it pays to have moments, then from those.
+
+    With ``strategy="auto"`` the moments are collected at once where the number of reads is known
+    to cost more; where it is not known, once as much has been spent on reads as they cost: which
+    is never worse than twice the better choice.
+    """
+
+    def __init__(self, problem: Problem, settings: Settings, moments: Moments | None = None):
+        self._problem, self._settings = problem, settings
+        self._module = load_backend(settings.backend)
+        self._open: AbstractContextManager[Pass] | None = None
+        self._read: Pass | None = None
+        self._n_reads = 0
+        self._budget = _budget(problem, settings)
+        self._moments = moments
+        if self._moments is None and self._budget <= 0.0:
+            self._collect()
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._close()
+
+    @property
+    def strategy(self) -> str:
+        """What was done, and why, in words."""
+        reads = "1 read" if self._n_reads == 1 else f"{self._n_reads} reads"
+        asked = "as asked for" if self._settings.strategy != "auto" else ""
+        if self._moments is None:
+            return f"stream: {reads}, {asked or 'fewer than moments would have cost'}"
+        if self._n_reads == 0:
+            return f"moments: 1 read, {asked or 'less than an epoch-by-epoch fit would have cost'}"
+        return f"stream, then moments: {reads}, as many as moments cost, and 1 for them"
+
+    def column_statistics(self) -> ColumnStatistics:
+        """Means and deviations of the columns of X."""
+        if self._moments is None:
+            self._n_reads += 1
+            return self._module.column_statistics(self._problem, self._settings.n_threads)
+        d = self._problem.n_features
+        variance = np.diagonal(self._moments.scatter)[:d] / self._moments.weight_sum
+        return ColumnStatistics(self._moments.mean[:d], np.sqrt(np.maximum(variance, 0.0)))
+
+    def __call__(self, coef: NDArray[np.float64], intercept: float) -> Sums:
+        """The sums at these coefficients."""
+        if self._moments is None and self._n_reads >= self._budget:
+            self._collect()
+        if self._moments is not None:
+            return sums_at(self._moments, coef, intercept)
+        if self._read is None:
+            settings = self._settings
+            self._open = self._module.open_pass(
+                self._problem, settings.n_threads, None, settings.precision
+            )
+            self._read = self._open.__enter__()
+        self._n_reads += 1
+        return self._read(coef, intercept)
+
+    def _collect(self) -> None:
+        self._close()
+        settings = self._settings
+        self._moments = moments_of(
+            self._problem, settings.backend, settings.precision, settings.n_threads
+        )
+
+    def _close(self) -> None:
+        if self._open is not None:
+            self._open.__exit__(None, None, None)
+            self._open = self._read = None
+
+
+def _budget(problem: Problem, settings: Settings) -> float:
+    """Reads to spend on streaming before the moments are collected."""
+    if settings.strategy == "stream":
+        return np.inf
+    if settings.strategy == "moments":
+        return 0.0
+    cost = moments_cost(problem.n_features)
+    if problem.n_features > MOST_FEATURES:
+        return np.inf
+    if settings.learning_rate is not None:  # known beforehand: every epoch, and the last loss
+        return 0.0 if settings.max_iter + 1 > cost else np.inf
+    return 0.0 if cost <= LEAST_READS else cost
