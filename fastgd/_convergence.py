@@ -3,50 +3,89 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
 
+from fastgd._coordinates import Coordinates
 from fastgd._objective import Point
+from fastgd._spectrum import Curvature
 
 
-class Convergence(NamedTuple):
+class Convergence:
     """Judges the excess of the loss over its minimum.
 
     On a quadratic the excess is at most ``|g|^2 / (2 mu)``, with g the gradient and mu the
-    smallest curvature. Where mu is not known (a literal step), it is read off the contraction of
-    the gradient from one epoch to the next, ``|g'| = (1 - step * mu) |g|`` along the slowest
-    direction, which in the end is the only one left.
+    smallest curvature. With the library's own step mu is known. With a literal step it is found
+    only when there is need: once the contraction of the gradient from epoch to epoch,
+    ``|g'| = (1 - step * mu) |g|`` along the direction that dominates, says that the descent may
+    have arrived; for a slower direction may be hidden below that one.
 
-    Attributes
+    Parameters
     ----------
     tol : float
         Accepted excess, as a part of the loss.
-    smallest_curvature : float or None
     learning_rate : float
     gradient_scale : float
         1, or the sum of weights where gradients are sums.
+    coordinates : Coordinates
+    epsilon : float
+        The rounding unit of the products.
+    find_curvature : callable
+        The curvature at a point, for a price.
+    curvature : Curvature or None
+        Given with the library's own step.
     """
 
-    tol: float
-    smallest_curvature: float | None
-    learning_rate: float
-    gradient_scale: float
+    def __init__(
+        self,
+        tol: float,
+        learning_rate: float,
+        gradient_scale: float,
+        coordinates: Coordinates,
+        epsilon: float,
+        find_curvature: Callable[[Point], Curvature],
+        curvature: Curvature | None,
+    ) -> None:
+        self.learning_rate = learning_rate
+        self.gradient_scale = gradient_scale
+        self._tol, self._epsilon = tol, epsilon
+        self._coordinates = coordinates
+        self._find_curvature = find_curvature
+        self._curvature = curvature
+        # A literal step goes on at the limit of rounding, as it was asked to.
+        self._runs_on = curvature is None
 
-    def excess(self, point: Point, previous: Point | None) -> float:
-        """Estimated loss above the minimum; all of it where nothing better can be said."""
+    def excess(self, point: Point) -> float:
+        """Estimated loss above the minimum; all of it where no better bound is known."""
+        if self._curvature is None:
+            self._curvature = self._find_curvature(point)
+        return self._bound(point, self._curvature.smallest)
+
+    def stops(self, point: Point, previous: Point | None) -> bool:
+        """Whether the loop ends here."""
+        if not self._runs_on:
+            return self.is_met(point)
+        allowed = self._tol * point.loss
+        if self._bound(point, self._contraction(point, previous)) >= allowed:
+            return False
+        return self.excess(point) < allowed
+
+    def is_met(self, point: Point) -> bool:
+        """Whether the result may be called converged: within `tol`, or at the limit of rounding."""
+        rounding = self._coordinates.rounding(point.params, self._epsilon)
+        return self.excess(point) <= max(self._tol * point.loss, rounding)
+
+    def _bound(self, point: Point, curvature: float) -> float:
         squared_norm = float(point.gradient @ point.gradient)
         if squared_norm == 0.0:
             return 0.0
-        mu = self.smallest_curvature
-        if mu is None:
-            before = 0.0 if previous is None else float(previous.gradient @ previous.gradient)
-            if before == 0.0:
-                return point.loss
-            contraction = math.sqrt(squared_norm / before)
-            mu = (1.0 - contraction) / self.learning_rate
-        if mu <= 0.0:
+        if curvature <= 0.0:
             return point.loss
-        return min(point.loss, squared_norm / (2.0 * mu * self.gradient_scale))
+        return min(point.loss, squared_norm / (2.0 * curvature * self.gradient_scale))
 
-    def is_met(self, point: Point, previous: Point | None, rounding: float) -> bool:
-        """Whether the excess is within `tol` of the loss, or within `rounding`."""
-        return self.excess(point, previous) <= max(self.tol * point.loss, rounding)
+    def _contraction(self, point: Point, previous: Point | None) -> float:
+        """The curvature along the direction that dominates the gradient; 0 if it cannot be told."""
+        before = 0.0 if previous is None else float(previous.gradient @ previous.gradient)
+        if before == 0.0:
+            return 0.0
+        contraction = math.sqrt(float(point.gradient @ point.gradient) / before)
+        return (1.0 - contraction) / self.learning_rate

@@ -65,7 +65,7 @@ class Coordinates(NamedTuple):
         """The mean squared error that rounding of the products alone can make."""
         coef, intercept = self.from_params(params)
         terms = coef**2 @ (self.center**2 + self.scale**2) + intercept**2
-        return float((4 * epsilon) ** 2 * terms)
+        return float((16 * epsilon) ** 2 * terms)
 
 
 def literal(n_features: int, fit_intercept: bool) -> Coordinates:

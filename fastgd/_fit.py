@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastgd._convergence import Convergence
 from fastgd._coordinates import Coordinates, literal, standardised
 from fastgd._errors import ConvergenceWarning, DivergenceError
 from fastgd._loop import Descent, descend
@@ -15,7 +17,7 @@ from fastgd._problem import Problem, as_problem, check_finite_sums
 from fastgd._report import epoch_printer
 from fastgd._result import FitResult, StopReason
 from fastgd._settings import Settings, check_settings, check_start
-from fastgd._step import StepPlan, judge_again, plan_step, stable_step
+from fastgd._step import curvature_at, plan_step
 from fastgd._strategy import Reader
 from fastgd.methods import load_method
 
@@ -155,14 +157,16 @@ def fit(
             settings.max_iter,
             epoch_printer(coordinates, problem, settings),
         )
-        if descent.stop_reason is StopReason.DIVERGED:
-            working = stable_step(objective, start, problem, settings)
-            raise _divergence(_result(descent, plan, problem, settings, read.strategy), working)
-        if descent.stop_reason is StopReason.MAX_ITER:
-            plan, descent = judge_again(plan, descent, problem, settings)
-    result = _result(descent, plan, problem, settings, read.strategy)
-    if not result.converged:
-        warnings.warn(_advice(result, plan, descent, settings), ConvergenceWarning, stacklevel=2)
+        reason = descent.stop_reason
+        if reason is StopReason.DIVERGED:
+            working = curvature_at(objective, problem, settings, start).best_step
+            raise _divergence(_result(descent, reason, plan, objective, problem, read), working)
+        if reason is StopReason.MAX_ITER and plan.is_met(descent.last):
+            reason = StopReason.CONVERGED
+        result = _result(descent, reason, plan, objective, problem, read)
+        if not result.converged:
+            advice = _advice(result, plan.excess(descent.last), settings)
+            warnings.warn(advice, ConvergenceWarning, stacklevel=2)
     return result
 
 
@@ -175,11 +179,16 @@ def _choose_coordinates(problem: Problem, read: Reader, settings: Settings) -> C
 
 
 def _result(
-    descent: Descent, plan: StepPlan, problem: Problem, settings: Settings, strategy: str
+    descent: Descent,
+    reason: StopReason,
+    plan: Convergence,
+    objective: Objective,
+    problem: Problem,
+    read: Reader,
 ) -> FitResult:
-    last, coordinates = descent.last, plan.objective.coordinates
-    coef, intercept = coordinates.from_params(last.params)
-    gradient = coordinates.user_gradient(last.gradient) / plan.convergence.gradient_scale
+    last = descent.last
+    coef, intercept = objective.coordinates.from_params(last.params)
+    gradient = objective.coordinates.user_gradient(last.gradient) / plan.gradient_scale
     return FitResult(
         coef=float(coef[0]) if problem.one_dimensional else coef,
         intercept=intercept,
@@ -187,29 +196,29 @@ def _result(
         loss_history=np.array(descent.losses),
         grad_norm=float(np.linalg.norm(gradient)),
         n_iter=descent.n_iter,
-        converged=descent.stop_reason is StopReason.CONVERGED,
-        stop_reason=descent.stop_reason,
+        converged=reason is StopReason.CONVERGED,
+        stop_reason=reason,
         learning_rate=plan.learning_rate,
         method="gd",
-        strategy=strategy,
-        backend=settings.backend,
+        strategy=read.strategy,
+        backend=read.backend,
     )
 
 
-def _divergence(result: FitResult, working: float | None) -> DivergenceError:
+def _divergence(result: FitResult, working: float) -> DivergenceError:
+    known = math.isfinite(working)
     hint = 'use learning_rate="auto"'
-    if working is not None:
+    if known:
         hint = f"learning_rate={working:.4g} would have worked; or {hint}"
     return DivergenceError(
         f"the descent diverged after {result.n_iter} epochs with "
         f"learning_rate={result.learning_rate:g}: {result.stop_reason}; {hint}",
         result,
-        working,
+        working if known else None,
     )
 
 
-def _advice(result: FitResult, plan: StepPlan, descent: Descent, settings: Settings) -> str:
-    excess = plan.excess(descent.last, descent.before_last)
+def _advice(result: FitResult, excess: float, settings: Settings) -> str:
     remedy = "raise max_iter or tol"
     if settings.learning_rate is not None:
         remedy += ', or use learning_rate="auto"'

@@ -104,9 +104,17 @@ def mse_and_gradient(
     problem = as_problem(X, y, sample_weight)
     w = _check.coefficients("coef", coef, problem.n_features, scalar=problem.one_dimensional)
     b = _check.scalar("intercept", intercept)
-    buffer = None if prediction is None else as_prediction_buffer(prediction, problem)
+    buffer = (
+        None
+        if prediction is None
+        else as_prediction_buffer(prediction, problem, X, y, sample_weight)
+    )
 
-    with load_backend(backend).open_pass(problem, threads, buffer, precision) as read:
+    # What overflows or is not a number is looked for, and never returned.
+    with (
+        np.errstate(over="ignore", invalid="ignore"),
+        load_backend(backend).open_pass(problem, threads, buffer, precision) as read,
+    ):
         value = value_from_sums(read(w, b), reduction)
     if not value.is_finite:
         explain_non_finite(problem)

@@ -13,7 +13,7 @@ from fastgd import _check
 from fastgd._files import read_npz, write_npz
 from fastgd._problem import Problem, as_problem, check_finite_sums
 from fastgd._settings import check_n_threads
-from fastgd.backends import BACKENDS, PRECISIONS, Sums, load_backend
+from fastgd.backends import BACKENDS, PRECISIONS, load_backend
 
 FORMAT = "fastgd.Moments"
 VERSION = 1
@@ -277,18 +277,4 @@ def moments_of(problem: Problem, backend: str, precision: str, n_threads: int | 
         n_targets=len(raw.mean) - problem.n_features,
         one_dimensional=problem.one_dimensional,
         single_target=problem.y.ndim == 1,
-    )
-
-
-def sums_at(moments: Moments, coef: NDArray[np.float64], intercept: float) -> Sums:
-    """The sums that a pass over the data would give, for a single target."""
-    d, total = moments.n_features, moments.weight_sum
-    direction = np.append(coef, -1.0)
-    scattered = moments.scatter @ direction
-    mean_residual = float(moments.mean @ direction) + intercept
-    return Sums(
-        max(0.0, float(direction @ scattered)) + total * mean_residual**2,
-        scattered[:d] + total * mean_residual * moments.mean[:d],
-        total * mean_residual,
-        total,
     )

@@ -118,8 +118,8 @@ def check_finite_sums(problem: Problem, *sums: float | NDArray[np.float64]) -> N
     if not all(np.isfinite(part).all() for part in sums):
         explain_non_finite(problem)
         raise OverflowError(
-            "X, y or the initial coefficients are finite but so large that sums of their squares "
-            "are not; rescale the data"
+            "X, y and the initial coefficients are finite, but so large that sums of squares "
+            f"exceed the range of {problem.X.dtype}; rescale the data"
         )
 
 
@@ -166,7 +166,8 @@ def _as_targets(value: ArrayLike, n_samples: int) -> Floats:
 
 
 def _check_weights(weight: Floats) -> None:
-    total = float(weight.sum(dtype=np.float64))
+    with np.errstate(invalid="ignore"):  # infinities of both signs
+        total = float(weight.sum(dtype=np.float64))
     if not np.isfinite(total):
         raise ValueError(
             f"sample_weight must be finite in {weight.dtype}, and so must its sum; "
@@ -178,8 +179,10 @@ def _check_weights(weight: Floats) -> None:
         raise ValueError("sample_weight must have a positive sum; all weights are 0")
 
 
-def as_prediction_buffer(prediction: object, problem: Problem) -> Floats:
-    """Check a buffer that a pass is to fill with predictions."""
+def as_prediction_buffer(
+    prediction: object, problem: Problem, X: object, y: object, sample_weight: object
+) -> Floats:
+    """Check a buffer for predictions, against the inputs as the caller gave them."""
     wanted = f"a writable, contiguous {problem.X.dtype} array of shape ({problem.n_samples},)"
     if not isinstance(prediction, np.ndarray):
         raise TypeError(f"prediction must be {wanted}; got {type(prediction).__name__}")
@@ -190,7 +193,8 @@ def as_prediction_buffer(prediction: object, problem: Problem) -> Floats:
     flags = prediction.flags
     if not (flags.writeable and flags.c_contiguous and flags.aligned):
         raise ValueError(f"prediction must be {wanted}; it is read-only, strided or unaligned")
-    for name, array in (("X", problem.X), ("y", problem.y), ("weight", problem.sample_weight)):
-        if array is not None and np.may_share_memory(prediction, array):
+    inputs = (("X", X), ("y", y), ("sample_weight", sample_weight))
+    for name, array in inputs:
+        if isinstance(array, np.ndarray) and np.may_share_memory(prediction, array):
             raise ValueError(f"prediction must not share memory with {name}")
     return prediction

@@ -1,98 +1,58 @@
-"""The step of a descent and the rule that stops it."""
+"""The step of a descent, and what it needs to know of the spectrum."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._convergence import Convergence
-from fastgd._loop import Descent
 from fastgd._objective import Objective, Point
 from fastgd._problem import Problem
-from fastgd._result import StopReason
 from fastgd._settings import Settings
 from fastgd._spectrum import Curvature, curvature
 
 
-class StepPlan(NamedTuple):
-    """A constant step and what counts as arrived."""
-
-    learning_rate: float
-    convergence: Convergence
-    objective: Objective
-    epsilon: float
-    runs_on: bool  # a literal step goes on at the limit of rounding, as it was asked to
-
-    def excess(self, point: Point, previous: Point | None) -> float:
-        return self.convergence.excess(point, previous)
-
-    def is_met(self, point: Point, previous: Point | None) -> bool:
-        """Whether the result may be called converged."""
-        rounding = self.objective.coordinates.rounding(point.params, self.epsilon)
-        return self.convergence.is_met(point, previous, rounding)
-
-    def stops(self, point: Point, previous: Point | None) -> bool:
-        """Whether the loop ends here."""
-        if not self.runs_on:
-            return self.is_met(point, previous)
-        return self.excess(point, previous) < self.convergence.tol * point.loss
-
-
-def plan_step(objective: Objective, start: Point, problem: Problem, settings: Settings) -> StepPlan:
-    """The step that was given, or the best constant one for the spectrum at hand."""
-    epsilon = _epsilon(problem, settings)
-    if settings.learning_rate is not None:
-        scale = start.weights if settings.reduction == "sum" else 1.0
-        convergence = Convergence(settings.tol, None, settings.learning_rate, scale)
-        return StepPlan(settings.learning_rate, convergence, objective, epsilon, runs_on=True)
-    spectrum = _curvature(objective, start, problem, epsilon)
-    rate = spectrum.best_step
-    convergence = Convergence(settings.tol, spectrum.smallest, rate, 1.0)
-    return StepPlan(rate, convergence, objective, epsilon, runs_on=False)
-
-
-def stable_step(
+def plan_step(
     objective: Objective, start: Point, problem: Problem, settings: Settings
-) -> float | None:
-    """A constant step with which the same descent converges; None if none can be computed."""
-    spectrum = _curvature(objective, start, problem, _epsilon(problem, settings))
-    return spectrum.best_step if np.isfinite(spectrum.largest) else None
+) -> Convergence:
+    """The step that was given, or the best constant one for the spectrum; and when to stop."""
+    find_curvature = partial(curvature_at, objective, problem, settings)
+    spectrum = None
+    rate = settings.learning_rate
+    if rate is None:
+        spectrum = find_curvature(start)
+        rate = spectrum.best_step
+    return Convergence(
+        tol=settings.tol,
+        learning_rate=rate,
+        gradient_scale=start.weights if settings.gradient_reduction == "sum" else 1.0,
+        coordinates=objective.coordinates,
+        epsilon=_epsilon(problem, settings),
+        find_curvature=find_curvature,
+        curvature=spectrum,
+    )
 
 
-def judge_again(
-    plan: StepPlan, descent: Descent, problem: Problem, settings: Settings
-) -> tuple[StepPlan, Descent]:
-    """Judge a descent that ran to its end, where it goes on at the limit of rounding, too.
+def curvature_at(
+    objective: Objective, problem: Problem, settings: Settings, point: Point
+) -> Curvature:
+    """Extreme curvatures of the objective, from gradients about `point`.
 
-    There gradients no longer contract, and say nothing of the smallest curvature: it is found
-    from the spectrum instead.
+    The gradient is affine: its differences are products with the Hessian. Steps as large as the
+    residuals keep the differences clear of rounding.
     """
-    point, previous = descent.last, descent.before_last
-    convergence = plan.convergence
-    if convergence.smallest_curvature is None and plan.excess(point, previous) == point.loss:
-        spectrum = _curvature(plan.objective, point, problem, plan.epsilon)
-        convergence = convergence._replace(smallest_curvature=spectrum.smallest)
-        plan = plan._replace(convergence=convergence)
-    if plan.is_met(point, previous):
-        descent = descent._replace(stop_reason=StopReason.CONVERGED)
-    return plan, descent
-
-
-def _curvature(objective: Objective, start: Point, problem: Problem, epsilon: float) -> Curvature:
-    # The gradient is affine: differences of gradients are products with the Hessian. A change
-    # as large as the residuals keeps the difference clear of rounding.
-    length = np.sqrt(start.loss) if start.loss > 0.0 else 1.0
+    length = np.sqrt(point.loss) if point.loss > 0.0 else 1.0
 
     def product(direction: NDArray[np.float64]) -> NDArray[np.float64]:
-        moved = objective(start.params + length * direction)
-        return (moved.gradient - start.gradient) / length
+        moved = objective(point.params + length * direction)
+        return (moved.gradient - point.gradient) / length
 
     # Rounding of the products averages out over the rows.
-    rounding = 8 * epsilon / np.sqrt(problem.n_samples)
-    rounding += len(start.params) * np.finfo(np.float64).eps
-    return curvature(product, len(start.params), float(rounding))
+    rounding = 8 * _epsilon(problem, settings) / np.sqrt(problem.n_samples)
+    rounding += len(point.params) * np.finfo(np.float64).eps
+    return curvature(product, len(point.params), float(rounding))
 
 
 def _epsilon(problem: Problem, settings: Settings) -> float:

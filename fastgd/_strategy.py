@@ -8,8 +8,9 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._moments import Moments, moments_of, sums_at
+from fastgd._moments import Moments, moments_of
 from fastgd._problem import Problem
+from fastgd._quadratic import Quadratic, quadratic_of
 from fastgd._settings import Settings
 from fastgd.backends import ColumnStatistics, Pass, Sums, load_backend
 
@@ -38,15 +39,16 @@ class Reader:
     is never worse than twice the better choice.
     """
 
-    def __init__(self, problem: Problem, settings: Settings, moments: Moments | None = None):
+    def __init__(self, problem: Problem, settings: Settings) -> None:
         self._problem, self._settings = problem, settings
         self._module = load_backend(settings.backend)
         self._open: AbstractContextManager[Pass] | None = None
         self._read: Pass | None = None
         self._n_reads = 0
         self._budget = _budget(problem, settings)
-        self._moments = moments
-        if self._moments is None and self._budget <= 0.0:
+        self._moments: Moments | None = None
+        self._quadratic: Quadratic | None = None
+        if self._budget <= 0.0:
             self._collect()
 
     def __enter__(self) -> Reader:
@@ -71,6 +73,11 @@ class Reader:
             return f"moments: 1 read, {asked or 'less than an epoch-by-epoch fit would have cost'}"
         return f"stream, then moments: {reads}, as many as moments cost, and 1 for them"
 
+    @property
+    def backend(self) -> str:
+        """The backend's name."""
+        return self._settings.backend
+
     def column_statistics(self) -> ColumnStatistics:
         """Means and deviations of the columns of X."""
         if self._moments is None:
@@ -82,10 +89,10 @@ class Reader:
 
     def __call__(self, coef: NDArray[np.float64], intercept: float) -> Sums:
         """The sums at these coefficients."""
-        if self._moments is None and self._n_reads >= self._budget:
+        if self._quadratic is None and self._n_reads >= self._budget:
             self._collect()
-        if self._moments is not None:
-            return sums_at(self._moments, coef, intercept)
+        if self._quadratic is not None:
+            return self._quadratic.sums(coef, intercept)
         if self._read is None:
             settings = self._settings
             self._open = self._module.open_pass(
@@ -98,9 +105,9 @@ class Reader:
     def _collect(self) -> None:
         self._close()
         settings = self._settings
-        self._moments = moments_of(
-            self._problem, settings.backend, settings.precision, settings.n_threads
-        )
+        # Always in double: with float32 sums the minimum itself would move.
+        self._moments = moments_of(self._problem, settings.backend, "double", settings.n_threads)
+        self._quadratic = quadratic_of(self._moments)
 
     def _close(self) -> None:
         if self._open is not None:

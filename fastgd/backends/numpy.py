@@ -16,6 +16,7 @@ from fastgd._problem import Floats, Problem
 from fastgd.backends import ColumnStatistics, Pass, RawMoments, Sums
 
 BLOCK_ROWS = 4096
+RUN_ROWS = 64
 
 
 @contextmanager
@@ -39,10 +40,11 @@ def open_pass(
             if prediction is not None:
                 prediction[block] = product + dtype.type(intercept)
             # y may be finer than the products: the intercept is taken from it first.
-            r = product + (intercept - problem.y[block]).astype(dtype, copy=False)
+            target = problem.y[block].astype(np.result_type(problem.y, dtype), copy=False)
+            r = product + (intercept - target).astype(dtype, copy=False)
             sr = r if weight is None else weight[block] * r
-            squares += float(np.dot(sr, r))
-            products += sr @ X
+            squares += float(_short_sums(sr, r[:, np.newaxis])[0])
+            products += _short_sums(sr, X)
             residuals += float(sr.sum(dtype=np.float64))
             weights += len(r) if weight is None else float(weight[block].sum(dtype=np.float64))
         return Sums(squares, products, residuals, weights)
@@ -50,6 +52,16 @@ def open_pass(
     # What overflows or is NaN shows in the sums, where it is looked for.
     with np.errstate(over="ignore", invalid="ignore"):
         yield read
+
+
+def _short_sums(sr: Floats, X: Floats) -> NDArray[np.float64]:
+    """``sr @ X``, where sums in float32 have at most `RUN_ROWS` terms."""
+    if sr.dtype == np.float64:
+        return np.asarray(sr @ X, np.float64)
+    whole = len(sr) // RUN_ROWS * RUN_ROWS
+    runs = sr[:whole].reshape(-1, 1, RUN_ROWS) @ X[:whole].reshape(-1, RUN_ROWS, X.shape[1])
+    last = sr[whole:] @ X[whole:]
+    return np.asarray(runs.sum(axis=(0, 1), dtype=np.float64) + last, np.float64)
 
 
 def column_statistics(problem: Problem, n_threads: int | None) -> ColumnStatistics:

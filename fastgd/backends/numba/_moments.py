@@ -27,6 +27,8 @@ FEW_COLUMNS = 64
 LEAST_GROUP_ROWS = 4096
 # Below this a pass stays in the caller's thread: about half a millisecond.
 THREADING_PRODUCTS = 20_000_000
+# A pivot this many squared deviations from the mean has cost too many digits.
+FAR = 1e4
 
 
 @njit(nogil=True)
@@ -75,9 +77,22 @@ def moments_kernel(layout_X: str, layout_y: str) -> Callable[..., None]:
 
 
 def read_moments(problem: Problem, n_threads: int | None, precision: str) -> RawMoments:
-    """The moments of `problem`, group by group of rows, added in the order of the groups."""
-    X, weight = problem.X, problem.sample_weight
+    """The moments of `problem`, from one read; from two where the first found a bad pivot."""
     y = problem.y.reshape(problem.n_samples, -1)
+    pivot = np.concatenate([_typical_row(problem.X), _typical_row(y)])
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        raw = _read_about(problem, y, pivot, n_threads, precision)
+        far = raw.weights * (raw.mean - pivot) ** 2 > FAR * np.diagonal(raw.scatter)
+        if far.any() and np.isfinite(raw.mean).all():
+            raw = _read_about(problem, y, raw.mean, n_threads, precision)
+    return raw
+
+
+def _read_about(
+    problem: Problem, y: Floats, pivot: NDArray[np.float64], n_threads: int | None, precision: str
+) -> RawMoments:
+    """Sums about `pivot`, group by group of rows, added in the order of the groups."""
+    X, weight = problem.X, problem.sample_weight
     n, d = X.shape
     n_columns = d + y.shape[1]
     dtype = X.dtype if precision == "single" else np.dtype(np.float64)
@@ -86,7 +101,6 @@ def read_moments(problem: Problem, n_threads: int | None, precision: str) -> Raw
     key = (X.dtype, y.dtype, weight is not None, dtype, len(fixed_X), len(fixed_y))
     add_rows = compiled(moments_kernel(layout_X, layout_y), key, moments_signature)
 
-    pivot = np.concatenate([_typical_row(X), _typical_row(y)])
     padded = -(-(n_columns + 1) // _gram.BLOCK) * _gram.BLOCK
     length = max(group_rows(problem), LEAST_GROUP_ROWS if n_columns > FEW_COLUMNS else 0)
     n_groups = -(-n // length)
@@ -102,8 +116,6 @@ def read_moments(problem: Problem, n_threads: int | None, precision: str) -> Raw
     threaded = n_groups > 1 and n * padded * padded >= THREADING_PRODUCTS
     sums = ordered_sum(add_group, n_groups, n_threads if threaded else 1)
     weights = float(n) if weight is None else float(sums[n_columns, n_columns])
-    if weight is not None and not weights > 0.0:
-        weights = np.nan
     shift = sums[:n_columns, n_columns] / weights
     upper = np.triu(sums[:n_columns, :n_columns])
     scatter = upper + np.triu(upper, 1).T - np.outer(shift, shift) * weights
