@@ -63,16 +63,29 @@ class Convergence:
     def stops(self, point: Point, previous: Point | None) -> bool:
         """Whether the loop ends here."""
         if not self._runs_on:
-            return self.is_met(point)
+            return self.excess(point) <= max(self._tol * point.loss, self._rounding(point, 4))
         allowed = self._tol * point.loss
         if self._bound(point, self._contraction(point, previous)) >= allowed:
             return False
         return self.excess(point) < allowed
 
     def is_met(self, point: Point) -> bool:
-        """Whether the result may be called converged: within `tol`, or at the limit of rounding."""
-        rounding = self._coordinates.rounding(point.params, self._epsilon)
-        return self.excess(point) <= max(self._tol * point.loss, rounding)
+        """Whether the result may be called converged: within `tol`, or at the limit of rounding.
+
+        Errors in the gradient count most along the direction of least curvature.
+        """
+        excess, condition = self.excess(point), 1.0
+        if self._curvature is not None and self._curvature.smallest > 0.0:
+            condition = self._curvature.largest / self._curvature.smallest
+        return excess <= max(self._tol * point.loss, condition * self._rounding(point, 32))
+
+    def is_rounding(self, point: Point) -> bool:
+        """Whether the whole loss may be rounding."""
+        return point.loss <= self._rounding(point, 64)
+
+    def _rounding(self, point: Point, units: float) -> float:
+        """The excess that rounding errors of so many units can make appear."""
+        return self._coordinates.rounding(point.params, point.loss, units * self._epsilon)
 
     def _bound(self, point: Point, curvature: float) -> float:
         squared_norm = float(point.gradient @ point.gradient)

@@ -61,11 +61,16 @@ class Coordinates(NamedTuple):
             return by_coef
         return np.append(by_coef + gradient[-1] * self.center, gradient[-1])
 
-    def rounding(self, params: NDArray[np.float64], epsilon: float) -> float:
-        """The mean squared error that rounding of the products alone can make."""
+    def rounding(self, params: NDArray[np.float64], loss: float, epsilon: float) -> float:
+        """The excess loss that rounding each product once would make.
+
+        Products with the coefficients err in the predictions, and products of the residuals with
+        the columns in the gradient: as many deviations as the columns lie from zero.
+        """
         coef, intercept = self.from_params(params)
         terms = coef**2 @ (self.center**2 + self.scale**2) + intercept**2
-        return float((16 * epsilon) ** 2 * terms)
+        far = 1.0 + (self.center * self.inverse_scale) ** 2
+        return float(epsilon**2 * (terms + loss * far.sum()))
 
 
 def literal(n_features: int, fit_intercept: bool) -> Coordinates:

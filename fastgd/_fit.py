@@ -154,6 +154,7 @@ def fit(
             load_method("gd"),
             plan.learning_rate,
             plan.stops,
+            plan.is_rounding,
             settings.max_iter,
             epoch_printer(coordinates, problem, settings),
         )

@@ -38,13 +38,15 @@ def descend(
     method: Method,
     learning_rate: float,
     stops: Callable[[Point, Point | None], bool],
+    is_rounding: Callable[[Point], bool],
     max_iter: int,
     report: Callable[[int, NDArray[np.float64], float], None] | None,
 ) -> Descent:
     """Step from `start` until `stops(point, previous)`, `max_iter` or divergence.
 
     `report`, if any, is called after each step with the epoch's number (from 1), the parameters
-    after the step and the loss before it. The point returned is always finite.
+    after the step and the loss before it. A loss that `is_rounding` may grow: it is no divergence.
+    The point returned is always finite.
     """
     state = method.init(start.params, learning_rate)
     point, previous = start, None
@@ -61,10 +63,10 @@ def descend(
             return Descent(point, previous, losses, StopReason.DIVERGED)
         previous, point = point, following
         losses.append(point.loss)
-        if _keeps_growing(losses):
+        if _keeps_growing(losses) and not is_rounding(point):
             return Descent(point, previous, losses, StopReason.DIVERGED)
     # A step so little too long that the growth above was not seen yet.
-    grown = point.loss > GROWTH * losses[0]
+    grown = point.loss > GROWTH * losses[0] and not is_rounding(point)
     return Descent(point, previous, losses, StopReason.DIVERGED if grown else StopReason.MAX_ITER)
 
 

@@ -118,8 +118,8 @@ def check_finite_sums(problem: Problem, *sums: float | NDArray[np.float64]) -> N
     if not all(np.isfinite(part).all() for part in sums):
         explain_non_finite(problem)
         raise OverflowError(
-            "X, y and the initial coefficients are finite, but so large that sums of squares "
-            f"exceed the range of {problem.X.dtype}; rescale the data"
+            "X, y and the initial coefficients are finite, but so large that sums of their squares "
+            f"are not: they exceed the range of {problem.X.dtype}; rescale the data"
         )
 
 

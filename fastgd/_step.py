@@ -50,8 +50,8 @@ def curvature_at(
         return (moved.gradient - point.gradient) / length
 
     # Rounding of the products averages out over the rows.
-    rounding = 8 * _epsilon(problem, settings) / np.sqrt(problem.n_samples)
-    rounding += len(point.params) * np.finfo(np.float64).eps
+    rounding = 16 * _epsilon(problem, settings) / np.sqrt(problem.n_samples)
+    rounding += 16 * len(point.params) * np.finfo(np.float64).eps
     return curvature(product, len(point.params), float(rounding))
 
 
