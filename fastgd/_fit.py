@@ -12,8 +12,9 @@ from fastgd._convergence import Convergence
 from fastgd._coordinates import Coordinates, literal, standardised
 from fastgd._errors import ConvergenceWarning, DivergenceError
 from fastgd._loop import Descent, descend
+from fastgd._moments import Moments
 from fastgd._objective import Objective
-from fastgd._problem import Problem, as_problem, check_finite_sums
+from fastgd._problem import Problem, Source, as_problem, check_finite_sums
 from fastgd._report import epoch_printer
 from fastgd._result import FitResult, StopReason
 from fastgd._settings import Settings, check_settings, check_start
@@ -23,8 +24,8 @@ from fastgd.methods import load_method
 
 
 def fit(
-    X: ArrayLike,
-    y: ArrayLike,
+    X: ArrayLike | Moments,
+    y: ArrayLike | None = None,
     *,
     sample_weight: ArrayLike | None = None,
     fit_intercept: bool = True,
@@ -50,7 +51,7 @@ def fit(
         1-D X is one feature, and its coefficient a scalar. float32 and float64 arrays are used
         where they lie, and never changed, if each row or each column is contiguous (C or F order,
         slices of rows or columns, read-only, memory-mapped); anything else is copied once,
-        float16 to float32, other numbers to float64.
+        float16 to float32, other numbers to float64. `fastgd.Moments` stand for X and y together.
     y : array_like of shape (n_samples,)
         Cast to float64 if X is float64; otherwise kept as float32 or float64.
     sample_weight : array_like of shape (n_samples,), optional
@@ -139,7 +140,7 @@ def fit(
         n_threads,
         verbose,
     )
-    problem = as_problem(X, y, sample_weight)
+    problem = _source(X, y, sample_weight, settings)
     coef, intercept = check_start(problem, settings, coef_init, intercept_init)
     # What overflows or is not a number is looked for, and never returned.
     with np.errstate(over="ignore", invalid="ignore"), Reader(problem, settings) as read:
@@ -171,7 +172,27 @@ def fit(
     return result
 
 
-def _choose_coordinates(problem: Problem, read: Reader, settings: Settings) -> Coordinates:
+def _source(
+    X: ArrayLike | Moments,
+    y: ArrayLike | None,
+    sample_weight: ArrayLike | None,
+    settings: Settings,
+) -> Problem | Moments:
+    if not isinstance(X, Moments):
+        if y is None:
+            raise TypeError("y must be given, unless X is fastgd.Moments; got None")
+        return as_problem(X, y, sample_weight)
+    for name, value in (("y", y), ("sample_weight", sample_weight)):
+        if value is not None:
+            raise TypeError(f"{name} must not be given where X is fastgd.Moments, which hold it")
+    if settings.strategy == "stream":
+        raise ValueError('strategy="stream" needs arrays; X is fastgd.Moments')
+    if not X.single_target:
+        raise ValueError(f"X must be moments of one target, from 1-D y; it has {X.n_targets}")
+    return X
+
+
+def _choose_coordinates(problem: Source, read: Reader, settings: Settings) -> Coordinates:
     if settings.learning_rate is not None:
         return literal(problem.n_features, settings.fit_intercept)
     columns = read.column_statistics()
@@ -184,7 +205,7 @@ def _result(
     reason: StopReason,
     plan: Convergence,
     objective: Objective,
-    problem: Problem,
+    problem: Source,
     read: Reader,
 ) -> FitResult:
     last = descent.last

@@ -108,6 +108,11 @@ class Moments:
         """Number of columns of X."""
         return len(self.mean) - self.n_targets
 
+    @property
+    def dtype(self) -> np.dtype[np.float64]:
+        """The dtype of the sums."""
+        return self.scatter.dtype
+
     def update(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Moments:
         """Moments of these data and a further batch; these are left as they are."""
         return self + Moments.of(X, y, sample_weight)

@@ -5,12 +5,28 @@ Everything behind it takes a `Problem` on trust.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.floating[Any]]  # float32 or float64
+
+
+class Source(Protocol):
+    """What a descent asks of its data, arrays or moments."""
+
+    @property
+    def n_samples(self) -> int: ...
+
+    @property
+    def n_features(self) -> int: ...
+
+    @property
+    def one_dimensional(self) -> bool: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
 
 
 class Problem(NamedTuple):
@@ -40,6 +56,11 @@ class Problem(NamedTuple):
     @property
     def n_features(self) -> int:
         return int(self.X.shape[1])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of X."""
+        return self.X.dtype
 
 
 def as_problem(
@@ -113,13 +134,14 @@ def explain_non_finite(problem: Problem) -> None:
                 raise ValueError(f"{name} must be finite; {name}[{index}] is {value}")
 
 
-def check_finite_sums(problem: Problem, *sums: float | NDArray[np.float64]) -> None:
+def check_finite_sums(source: Source, *sums: float | NDArray[np.float64]) -> None:
     """Raise if what was summed over the data is not finite, and say why."""
     if not all(np.isfinite(part).all() for part in sums):
-        explain_non_finite(problem)
+        if isinstance(source, Problem):
+            explain_non_finite(source)
         raise OverflowError(
             "X, y and the initial coefficients are finite, but so large that sums of their squares "
-            f"are not: they exceed the range of {problem.X.dtype}; rescale the data"
+            f"are not: they exceed the range of {source.dtype}; rescale the data"
         )
 
 

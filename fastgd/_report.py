@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._coordinates import Coordinates
-from fastgd._problem import Problem
+from fastgd._problem import Source
 from fastgd._settings import Settings
 
 
 def epoch_printer(
-    coordinates: Coordinates, problem: Problem, settings: Settings
+    coordinates: Coordinates, problem: Source, settings: Settings
 ) -> Callable[[int, NDArray[np.float64], float], None] | None:
     """A function that prints one line: coefficients after the step, loss before it."""
     if settings.verbose < 1:

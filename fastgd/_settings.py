@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastgd import _check
 from fastgd._objective import REDUCTIONS
-from fastgd._problem import Problem
+from fastgd._problem import Source
 from fastgd.backends import BACKENDS, PRECISIONS
 
 STRATEGIES = ("auto", "stream", "moments")
@@ -68,7 +68,7 @@ def check_n_threads(n_threads: object) -> int | None:
 
 
 def check_start(
-    problem: Problem, settings: Settings, coef_init: ArrayLike | None, intercept_init: object
+    problem: Source, settings: Settings, coef_init: ArrayLike | None, intercept_init: object
 ) -> tuple[NDArray[np.float64], float]:
     """Coefficients and intercept to start from."""
     coef = np.zeros(problem.n_features)

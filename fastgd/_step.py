@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from fastgd._convergence import Convergence
 from fastgd._objective import Objective, Point
-from fastgd._problem import Problem
+from fastgd._problem import Source
 from fastgd._settings import Settings
 from fastgd._spectrum import Curvature, curvature
 
 
 def plan_step(
-    objective: Objective, start: Point, problem: Problem, settings: Settings
+    objective: Objective, start: Point, problem: Source, settings: Settings
 ) -> Convergence:
     """The step that was given, or the best constant one for the spectrum; and when to stop."""
     find_curvature = partial(curvature_at, objective, problem, settings)
@@ -36,7 +36,7 @@ def plan_step(
 
 
 def curvature_at(
-    objective: Objective, problem: Problem, settings: Settings, point: Point
+    objective: Objective, problem: Source, settings: Settings, point: Point
 ) -> Curvature:
     """Extreme curvatures of the objective, from gradients about `point`.
 
@@ -55,7 +55,7 @@ def curvature_at(
     return curvature(product, len(point.params), float(rounding))
 
 
-def _epsilon(problem: Problem, settings: Settings) -> float:
+def _epsilon(problem: Source, settings: Settings) -> float:
     """The rounding unit of the products."""
-    dtype = problem.X.dtype if settings.precision == "single" else np.dtype(np.float64)
+    dtype = problem.dtype if settings.precision == "single" else np.dtype(np.float64)
     return float(np.finfo(dtype).eps)

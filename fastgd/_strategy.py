@@ -39,13 +39,13 @@ class Reader:
     is never worse than twice the better choice.
     """
 
-    def __init__(self, problem: Problem, settings: Settings) -> None:
-        self._problem, self._settings = problem, settings
+    def __init__(self, source: Problem | Moments, settings: Settings) -> None:
+        self._source, self._settings = source, settings
         self._module = load_backend(settings.backend)
         self._open: AbstractContextManager[Pass] | None = None
         self._read: Pass | None = None
         self._n_reads = 0
-        self._budget = _budget(problem, settings)
+        self._budget = 0.0 if isinstance(source, Moments) else _budget(source, settings)
         self._moments: Moments | None = None
         self._quadratic: Quadratic | None = None
         if self._budget <= 0.0:
@@ -65,6 +65,8 @@ class Reader:
     @property
     def strategy(self) -> str:
         """What was done, and why, in words."""
+        if isinstance(self._source, Moments):
+            return "moments: as given"
         reads = "1 read" if self._n_reads == 1 else f"{self._n_reads} reads"
         asked = "as asked for" if self._settings.strategy != "auto" else ""
         if self._moments is None:
@@ -82,8 +84,8 @@ class Reader:
         """Means and deviations of the columns of X."""
         if self._moments is None:
             self._n_reads += 1
-            return self._module.column_statistics(self._problem, self._settings.n_threads)
-        d = self._problem.n_features
+            return self._module.column_statistics(self._arrays, self._settings.n_threads)
+        d = self._source.n_features
         variance = np.diagonal(self._moments.scatter)[:d] / self._moments.weight_sum
         return ColumnStatistics(self._moments.mean[:d], np.sqrt(np.maximum(variance, 0.0)))
 
@@ -96,7 +98,7 @@ class Reader:
         if self._read is None:
             settings = self._settings
             self._open = self._module.open_pass(
-                self._problem, settings.n_threads, None, settings.precision
+                self._arrays, settings.n_threads, None, settings.precision
             )
             self._read = self._open.__enter__()
         self._n_reads += 1
@@ -104,10 +106,18 @@ class Reader:
 
     def _collect(self) -> None:
         self._close()
-        settings = self._settings
-        # Always in double: with float32 sums the minimum itself would move.
-        self._moments = moments_of(self._problem, settings.backend, "double", settings.n_threads)
+        if isinstance(self._source, Moments):
+            self._moments = self._source
+        else:
+            # Always in double: with float32 sums the minimum itself would move.
+            settings = self._settings
+            self._moments = moments_of(self._source, settings.backend, "double", settings.n_threads)
         self._quadratic = quadratic_of(self._moments)
+
+    @property
+    def _arrays(self) -> Problem:
+        assert isinstance(self._source, Problem)  # moments are never streamed
+        return self._source
 
     def _close(self) -> None:
         if self._open is not None:

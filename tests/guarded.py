@@ -1,0 +1,66 @@
+"""Run by test_backends.py: every kernel on arrays that end, or begin, where memory does.
+
+A read or write outside of an array ends this process with a segmentation fault.
+"""
+
+import ctypes
+import mmap
+import sys
+from itertools import product
+
+import numpy as np
+
+from fastgd import mse_and_gradient
+
+PROT_NONE = 0
+PAGE = mmap.PAGESIZE
+protect = ctypes.CDLL(None, use_errno=True).mprotect
+protect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+
+# Around vectors, tiles and blocks of rows; from one feature to more than a page of them.
+ROWS = (1, 2, 7, 8, 9, 15, 16, 17, 18, 33, 66)
+WIDTHS = (1, 3, 16, 17, 33, 65, 1537)
+
+
+def guarded(shape, dtype, order="C", at_end=True):
+    """An array of ones between two forbidden pages, touching one of them."""
+    size_of_array = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    size = -(-size_of_array // PAGE) * PAGE
+    memory = mmap.mmap(-1, size + 2 * PAGE)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    for page in (start, start + PAGE + size):
+        if protect(page, PAGE, PROT_NONE):
+            raise OSError(ctypes.get_errno(), "mprotect")
+    offset = PAGE + (size - size_of_array if at_end else 0)
+    array = np.ndarray(shape, dtype, memory, offset, order=order)
+    array[...] = 1
+    return array
+
+
+def layouts(n, d, dtype, at_end):
+    """All of shape (n, d), with a last, or first, element that nothing follows, or precedes."""
+    edge = np.s_[2:] if at_end else np.s_[:-2]
+    yield guarded((n, d), dtype, "C", at_end)
+    yield guarded((n, d), dtype, "F", at_end)
+    yield guarded((n, d + 2), dtype, "C", at_end)[:, edge]
+    yield guarded((n + 2, d), dtype, "F", at_end)[edge]
+    yield guarded((2 * n, d), dtype, "C", at_end)[1 if at_end else 0 :: 2]
+
+
+def main(backend):
+    count = 0
+    for d, n, dtype, at_end in product(WIDTHS, ROWS, ("f4", "f8"), (True, False)):
+        y, weight, prediction = (guarded(n, dtype, at_end=at_end) for _ in range(3))
+        for X in layouts(n, d, dtype, at_end):
+            value = mse_and_gradient(
+                X, y, np.ones(d), sample_weight=weight, prediction=prediction, backend=backend
+            )
+            assert value.mse == (d - 1) ** 2
+            assert (value.gradient == 2 * (d - 1)).all()
+            assert (prediction == d).all()
+            count += 1
+    print(count)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,126 @@
+"""FitResult: what it holds and what it predicts."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from compare import fit_anyway
+
+from fastgd import StopReason, fit, mse_and_gradient
+
+X = np.array([[0.0, 1.0, 0], [1.0, 1.0, 1], [2.0, 0.0, 3], [3.0, 2.0, 0], [4.0, -1.0, 1]])
+Y = X @ [2.0, -1.0, 0.0] + 0.5
+
+
+@pytest.fixture(scope="module")
+def plane():
+    return fit(X, Y, backend="numpy")
+
+
+@pytest.fixture(scope="module")
+def line():
+    return fit(X[:, 0], 2 * X[:, 0] + 1, backend="numpy")
+
+
+class TestPredict:
+    def test_of_a_line_takes_a_scalar(self, line):
+        for ten in (10, 10.0, np.float32(10), np.float64(10), np.array(10)):
+            assert type(line.predict(ten)) is float
+            assert line.predict(ten) == pytest.approx(21.0, abs=1e-6)
+
+    def test_of_a_line_takes_one_dimension(self, line):
+        for x in ([0, 1, 10], (0.0, 1.0, 10.0), np.array([0, 1, 10])):
+            predicted = line.predict(x)
+            assert predicted.dtype == np.float64
+            assert predicted == pytest.approx([1.0, 3.0, 21.0], abs=1e-6)
+        assert line.predict([]).shape == (0,)
+
+    def test_of_a_plane_takes_two_dimensions(self, plane):
+        assert plane.predict(X) == pytest.approx(Y, abs=1e-6)
+        assert plane.predict([[1, 1, 5]]) == pytest.approx([1.5], abs=1e-6)
+        assert plane.predict(np.asfortranarray(X)[::2]) == pytest.approx(Y[::2], abs=1e-6)
+        assert plane.predict(np.empty((0, 3))).shape == (0,)
+
+    @pytest.mark.parametrize(
+        ("given", "kept"), [("f4", "f4"), ("f8", "f8"), ("i4", "f8"), ("?", "f8")]
+    )
+    def test_keeps_float32(self, line, plane, given, kept):
+        assert line.predict(X[:, 0].astype(given)).dtype == kept
+        assert plane.predict(X.astype(given)).dtype == kept
+
+    def test_leaves_what_it_is_given_alone(self, plane, line):
+        for result, values in ((plane, X.copy()), (line, X[:, 0].copy())):
+            before = values.tobytes()
+            values.flags.writeable = False
+            result.predict(values)
+            assert values.tobytes() == before
+
+    @pytest.mark.parametrize(
+        "bad", [[1.0, 2.0, 3.0], [[1.0]], [[1.0, 2.0]], 1.0, np.ones((1, 1, 3))]
+    )
+    def test_of_a_plane_refuses_other_shapes(self, plane, bad):
+        with pytest.raises(ValueError, match=r"X must be of shape \(n_samples, 3\)"):
+            plane.predict(bad)
+
+    def test_of_a_line_refuses_two_dimensions(self, line):
+        with pytest.raises(ValueError, match=r"X must be a scalar or 1-D.*\(5, 1\)"):
+            line.predict(X[:, :1])
+
+    @pytest.mark.parametrize("bad", ["10", 1j, None, ["a"], np.array([1.0, None])])
+    def test_refuses_what_is_not_a_real_number(self, line, bad):
+        with pytest.raises(TypeError, match="X must hold real numbers"):
+            line.predict(bad)
+
+
+def test_is_frozen(plane):
+    for field in dataclasses.fields(plane):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(plane, field.name, None)
+
+
+def test_of_a_line_is_scalar(line):
+    assert type(line.coef) is float
+    assert type(line.intercept) is float
+
+
+def test_fields_fit_together(plane):
+    assert plane.coef.shape == (3,)
+    assert plane.coef.dtype == np.float64
+    assert plane.loss_history.shape == (plane.n_iter + 1,)
+    assert plane.loss_history.dtype == np.float64
+    assert plane.loss_history[0] == pytest.approx(np.mean(Y**2))
+    assert plane.loss_history[-1] == plane.loss
+    assert plane.converged
+    assert plane.stop_reason is StopReason.CONVERGED
+    assert plane.backend == "numpy"
+    assert plane.method == "gd"
+
+
+def test_a_single_column_stays_a_vector():
+    result = fit(X[:, :1], Y, backend="numpy")
+    assert result.coef.shape == (1,)
+    assert result.predict(X[:, :1]).shape == (5,)
+
+
+def test_does_not_follow_later_changes_of_its_inputs():
+    start, x = np.ones(3), X.copy()
+    result = fit_anyway(x, Y, coef_init=start, max_iter=1, learning_rate=1e-3, backend="numpy")
+    before = result.coef.copy()
+    start[:] = x[:] = 99.0
+    assert np.array_equal(result.coef, before)
+
+
+@pytest.mark.parametrize(
+    "options", [{"learning_rate": 0.01}, {"learning_rate": 1e-3, "reduction": "sum"}, {}], ids=str
+)
+def test_grad_norm_is_that_of_the_mse_by_coef_and_intercept(dtype, backend, options):
+    data = X.astype(dtype), (Y + np.array([0, 1, 0, -1, 0])).astype(dtype)
+    result = fit_anyway(*data, max_iter=3, backend=backend, **options)
+    value = mse_and_gradient(*data, result.coef, result.intercept, backend=backend)
+    expected = np.linalg.norm(np.append(value.gradient, value.intercept_gradient))
+    assert result.grad_norm == pytest.approx(expected, rel=1e-3, abs=1e-6)
+
+
+@pytest.mark.parametrize("reason", StopReason)
+def test_every_reason_to_stop_reads_as_a_sentence(reason):
+    assert len(str(reason).split()) > 3
