@@ -9,6 +9,12 @@ from fastgd._coordinates import Coordinates
 from fastgd._objective import Point
 from fastgd._spectrum import Curvature
 
+# Rounding errors, in units of what rounding each product once would make: of which the loop stops,
+# a finished descent is called converged, and a loss may grow without diverging.
+STOPPING_UNITS = 4
+MET_UNITS = 32
+GROWING_UNITS = 64
+
 
 class Convergence:
     """Judges the excess of the loss over its minimum.
@@ -52,7 +58,7 @@ class Convergence:
         self._find_curvature = find_curvature
         self._curvature = curvature
         # A literal step goes on at the limit of rounding, as it was asked to.
-        self._runs_on = curvature is None
+        self.runs_on = curvature is None
 
     def excess(self, point: Point) -> float:
         """Estimated loss above the minimum; all of it where no better bound is known."""
@@ -62,12 +68,25 @@ class Convergence:
 
     def stops(self, point: Point, previous: Point | None) -> bool:
         """Whether the loop ends here."""
-        if not self._runs_on:
-            return self.excess(point) <= max(self._tol * point.loss, self._rounding(point, 4))
+        if not self.runs_on:
+            return self.excess(point) <= max(
+                self._tol * point.loss, self._rounding(point, STOPPING_UNITS)
+            )
         allowed = self._tol * point.loss
         if self._bound(point, self._contraction(point, previous)) >= allowed:
             return False
         return self.excess(point) < allowed
+
+    def rule(self) -> tuple[float, float, float, float, float, float]:
+        """What `stops` and `is_rounding` go by, in numbers; NaN for a curvature not yet known."""
+        return (
+            self.learning_rate,
+            self._tol,
+            math.nan if self._curvature is None else self._curvature.smallest,
+            self.gradient_scale,
+            (STOPPING_UNITS * self._epsilon) ** 2,
+            (GROWING_UNITS * self._epsilon) ** 2,
+        )
 
     def is_met(self, point: Point) -> bool:
         """Whether the result may be called converged: within `tol`, or at the limit of rounding.
@@ -77,11 +96,11 @@ class Convergence:
         excess, condition = self.excess(point), 1.0
         if self._curvature is not None and self._curvature.smallest > 0.0:
             condition = self._curvature.largest / self._curvature.smallest
-        return excess <= max(self._tol * point.loss, condition * self._rounding(point, 32))
+        return excess <= max(self._tol * point.loss, condition * self._rounding(point, MET_UNITS))
 
     def is_rounding(self, point: Point) -> bool:
         """Whether the whole loss may be rounding."""
-        return point.loss <= self._rounding(point, 64)
+        return point.loss <= self._rounding(point, GROWING_UNITS)
 
     def _rounding(self, point: Point, units: float) -> float:
         """The excess that rounding errors of so many units can make appear."""

@@ -68,9 +68,13 @@ class Coordinates(NamedTuple):
         the columns in the gradient: as many deviations as the columns lie from zero.
         """
         coef, intercept = self.from_params(params)
-        terms = coef**2 @ (self.center**2 + self.scale**2) + intercept**2
+        spread, far = self.rounding_terms()
+        return float(epsilon**2 * (coef**2 @ spread + intercept**2 + loss * far))
+
+    def rounding_terms(self) -> tuple[NDArray[np.float64], float]:
+        """The factors of ``coef**2`` and of the loss in `rounding`."""
         far = 1.0 + (self.center * self.inverse_scale) ** 2
-        return float(epsilon**2 * (terms + loss * far.sum()))
+        return self.center**2 + self.scale**2, float(far.sum())
 
 
 def literal(n_features: int, fit_intercept: bool) -> Coordinates:

@@ -13,8 +13,9 @@ from fastgd._coordinates import Coordinates, literal, standardised
 from fastgd._errors import ConvergenceWarning, DivergenceError
 from fastgd._loop import Descent, descend
 from fastgd._moments import Moments
-from fastgd._objective import Objective
+from fastgd._objective import Objective, Point
 from fastgd._problem import Problem, Source, as_problem, check_finite_sums
+from fastgd._replay import descend_quadratic
 from fastgd._report import epoch_printer
 from fastgd._result import FitResult, StopReason
 from fastgd._settings import Settings, check_settings, check_start
@@ -149,16 +150,7 @@ def fit(
         start = objective(coordinates.to_params(coef, intercept))
         check_finite_sums(problem, start.loss, start.gradient)
         plan = plan_step(objective, start, problem, settings)
-        descent = descend(
-            objective,
-            start,
-            load_method("gd"),
-            plan.learning_rate,
-            plan.stops,
-            plan.is_rounding,
-            settings.max_iter,
-            epoch_printer(coordinates, problem, settings),
-        )
+        descent = _descend(read, objective, start, plan, problem, settings)
         reason = descent.stop_reason
         if reason is StopReason.DIVERGED:
             working = curvature_at(objective, problem, settings, start).best_step
@@ -198,6 +190,29 @@ def _choose_coordinates(problem: Source, read: Reader, settings: Settings) -> Co
     columns = read.column_statistics()
     check_finite_sums(problem, columns.mean, columns.deviation)
     return standardised(columns, settings.fit_intercept)
+
+
+def _descend(
+    read: Reader,
+    objective: Objective,
+    start: Point,
+    plan: Convergence,
+    problem: Source,
+    settings: Settings,
+) -> Descent:
+    replay = read.load_replay()
+    if replay is not None and read.quadratic is not None and settings.verbose == 0:
+        return descend_quadratic(replay, read.quadratic, objective, start, plan, settings.max_iter)
+    return descend(
+        objective,
+        start,
+        load_method("gd"),
+        plan.learning_rate,
+        plan.stops,
+        plan.is_rounding,
+        settings.max_iter,
+        epoch_printer(objective.coordinates, problem, settings),
+    )
 
 
 def _result(

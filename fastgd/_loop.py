@@ -23,7 +23,6 @@ class Descent(NamedTuple):
     """Where the loop ended and how it came there."""
 
     last: Point
-    before_last: Point | None
     losses: list[float]
     stop_reason: StopReason
 
@@ -53,21 +52,21 @@ def descend(
     losses = [start.loss]
     for epoch in range(1, max_iter + 1):
         if stops(point, previous):
-            return Descent(point, previous, losses, StopReason.CONVERGED)
+            return Descent(point, losses, StopReason.CONVERGED)
         with np.errstate(over="ignore", invalid="ignore"):  # seen to by is_finite below
             params, state = method.step(point.gradient, state, point.params)
             following = evaluate(params)
         if report is not None:
             report(epoch, params, point.loss)
         if not following.is_finite:
-            return Descent(point, previous, losses, StopReason.DIVERGED)
+            return Descent(point, losses, StopReason.DIVERGED)
         previous, point = point, following
         losses.append(point.loss)
         if _keeps_growing(losses) and not is_rounding(point):
-            return Descent(point, previous, losses, StopReason.DIVERGED)
+            return Descent(point, losses, StopReason.DIVERGED)
     # A step so little too long that the growth above was not seen yet.
     grown = point.loss > GROWTH * losses[0] and not is_rounding(point)
-    return Descent(point, previous, losses, StopReason.DIVERGED if grown else StopReason.MAX_ITER)
+    return Descent(point, losses, StopReason.DIVERGED if grown else StopReason.MAX_ITER)
 
 
 def _keeps_growing(losses: list[float]) -> bool:

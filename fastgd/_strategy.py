@@ -12,7 +12,7 @@ from fastgd._moments import Moments, moments_of
 from fastgd._problem import Problem
 from fastgd._quadratic import Quadratic, quadratic_of
 from fastgd._settings import Settings
-from fastgd.backends import ColumnStatistics, Pass, Sums, load_backend
+from fastgd.backends import ColumnStatistics, Pass, Replay, Sums, load_backend
 
 # What collecting the moments costs, in reads of X by the fused kernel: the fit of a line to
 # ``python -m bench.moments`` (float32 of 400 MB and more, double precision, all threads).
@@ -47,7 +47,7 @@ class Reader:
         self._n_reads = 0
         self._budget = 0.0 if isinstance(source, Moments) else _budget(source, settings)
         self._moments: Moments | None = None
-        self._quadratic: Quadratic | None = None
+        self.quadratic: Quadratic | None = None
         if self._budget <= 0.0:
             self._collect()
 
@@ -80,6 +80,10 @@ class Reader:
         """The backend's name."""
         return self._settings.backend
 
+    def load_replay(self) -> Replay | None:
+        """A compiled loop over the moments, where they are had and the backend has one."""
+        return None if self.quadratic is None else self._module.load_replay()
+
     def column_statistics(self) -> ColumnStatistics:
         """Means and deviations of the columns of X."""
         if self._moments is None:
@@ -91,10 +95,10 @@ class Reader:
 
     def __call__(self, coef: NDArray[np.float64], intercept: float) -> Sums:
         """The sums at these coefficients."""
-        if self._quadratic is None and self._n_reads >= self._budget:
+        if self.quadratic is None and self._n_reads >= self._budget:
             self._collect()
-        if self._quadratic is not None:
-            return self._quadratic.sums(coef, intercept)
+        if self.quadratic is not None:
+            return self.quadratic.sums(coef, intercept)
         if self._read is None:
             settings = self._settings
             self._open = self._module.open_pass(
@@ -112,7 +116,7 @@ class Reader:
             # Always in double: with float32 sums the minimum itself would move.
             settings = self._settings
             self._moments = moments_of(self._source, settings.backend, "double", settings.n_threads)
-        self._quadratic = quadratic_of(self._moments)
+        self.quadratic = quadratic_of(self._moments)
 
     @property
     def _arrays(self) -> Problem:

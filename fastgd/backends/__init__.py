@@ -69,6 +69,9 @@ class RawMoments(NamedTuple):
     scatter: NDArray[np.float64]
 
 
+# A compiled loop of gradient descent on moments; see backends/numba/_replay.py for its arguments.
+Replay = Callable[..., tuple[int, int]]
+
 Pass = Callable[[NDArray[np.float64], float], Sums]
 
 
@@ -104,6 +107,10 @@ class Backend(Protocol):
         self, problem: Problem, n_threads: int | None, precision: str = "double"
     ) -> RawMoments:
         """Read X and y once for their first and second moments."""
+        ...
+
+    def load_replay(self) -> Replay | None:
+        """The compiled loop over moments, if there is one."""
         ...
 
 

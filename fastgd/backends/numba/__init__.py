@@ -18,12 +18,15 @@ from fastgd.backends import ColumnStatistics, RawMoments, Sums
 from fastgd.backends.numba._choice import choose_kernel, group_rows
 from fastgd.backends.numba._compile import compiled
 from fastgd.backends.numba._moments import FEW_COLUMNS, read_moments
+from fastgd.backends.numba._replay import load_replay
 from fastgd.backends.numba._signatures import fused_signature
 from fastgd.backends.numpy import column_statistics as numpy_statistics
 
 # Below this a pass stays in the caller's thread: it takes about half a millisecond at 10 GB/s,
 # and waking a thread up to a tenth of one.
 THREADING_BYTES = 5 << 20
+
+__all__ = ["column_statistics", "load_replay", "moments", "open_pass"]
 
 
 class Pass:

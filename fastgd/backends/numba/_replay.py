@@ -1,0 +1,125 @@
+"""Gradient descent on moments, compiled: the loop of `fastgd._loop` where an epoch costs d^2.
+
+It follows the same rules as the loop in Python, which stays the reference (and serves the numpy
+backend): the tests hold them together epoch by epoch.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+from numba import types
+
+from fastgd.backends import Replay
+from fastgd.backends.numba._compile import compiled
+
+MAX_ITER, CONVERGED, DIVERGED, MAYBE = 0, 1, 2, 3
+
+
+def replay_gd(quadratic, change, rule, limits, params, before, gradient, losses, first):
+    """Epochs from `first` on, in place, until one of the codes above; it and the epoch go last.
+
+    `losses` has room for ``max_iter + 1``; `before` holds the gradient of the epoch before, and
+    `gradient` that of `params`. ``losses[-1]`` of a full run is the loss at `params`.
+    """
+    vectors, eigenvalues, minimum, mean, least, target_mean, weights = quadratic
+    center, inverse_scale, spread, far, fit_intercept, factor = change
+    rate, tol, curvature, gradient_scale, stop_rounding, growth_rounding = rule
+    max_iter, growing_epochs, growth, runs_on = limits
+    d = mean.shape[0]
+    coef, away, slope = np.empty(d), np.empty(d), np.empty(d)
+    last_params, last_gradient = params.copy(), gradient.copy()
+    rising = 0
+    for epoch in range(first, max_iter + 1):
+        # The loss and the gradient at params, as Quadratic.sums and Coordinates.gradient have it.
+        offset = 0.0
+        residual = -target_mean
+        for j in range(d):
+            coef[j] = params[j] * inverse_scale[j]
+            offset += coef[j] * center[j]
+            residual += coef[j] * mean[j]
+            away[j] = -minimum[j]
+        intercept = params[d] - offset if fit_intercept else 0.0
+        residual += intercept
+        for i in range(d):
+            for j in range(d):
+                away[j] += coef[i] * vectors[i, j]
+        total = weights * residual
+        squares = least + total * residual
+        for j in range(d):
+            slope[j] = eigenvalues[j] * away[j]
+            squares += slope[j] * away[j]
+        loss = squares / weights
+        by_intercept = factor * total
+        norm, terms = 0.0, intercept * intercept + loss * far
+        for i in range(d):
+            product = total * mean[i]
+            for j in range(d):
+                product += vectors[i, j] * slope[j]
+            gradient[i] = (factor * product - by_intercept * center[i]) * inverse_scale[i]
+            norm += gradient[i] * gradient[i]
+            terms += coef[i] * coef[i] * spread[i]
+        if fit_intercept:
+            gradient[d] = by_intercept
+            norm += by_intercept * by_intercept
+        losses[epoch] = loss
+
+        if not np.isfinite(loss) or not np.isfinite(norm):
+            params[:], gradient[:] = last_params, last_gradient
+            return DIVERGED, epoch - 1
+        rising = rising + 1 if epoch > 0 and loss > losses[epoch - 1] else 0
+        grown = rising >= growing_epochs and loss > growth * losses[epoch - growing_epochs]
+        if grown and loss > growth_rounding * terms:
+            return DIVERGED, epoch
+
+        allowed = tol * loss
+        before_norm = 0.0
+        for i in range(before.shape[0]):
+            before_norm += before[i] * before[i]
+        if runs_on:
+            measured = 0.0
+            if before_norm > 0.0:
+                measured = (1.0 - np.sqrt(norm / before_norm)) / rate
+            bound = loss
+            if norm == 0.0:
+                bound = 0.0
+            elif measured > 0.0:
+                bound = min(loss, norm / (2.0 * measured * gradient_scale))
+            if bound < allowed:
+                if np.isnan(curvature):
+                    return MAYBE, epoch
+                bound = loss if curvature <= 0.0 else norm / (2.0 * curvature * gradient_scale)
+                if min(loss, bound) < allowed:
+                    return CONVERGED, epoch
+        else:
+            bound = loss if curvature <= 0.0 else norm / (2.0 * curvature * gradient_scale)
+            if norm == 0.0 or min(loss, bound) <= max(allowed, stop_rounding * terms):
+                return CONVERGED, epoch
+
+        if epoch == max_iter:
+            break
+        last_params[:], last_gradient[:] = params, gradient
+        before[:] = gradient
+        for i in range(params.shape[0]):
+            params[i] -= rate * gradient[i]
+    if losses[max_iter] > growth * losses[0] and losses[max_iter] > growth_rounding * terms:
+        return DIVERGED, max_iter
+    return MAX_ITER, max_iter
+
+
+def _signature() -> Any:
+    real, flag, index = types.float64, types.boolean, types.int64
+    vector, matrix = types.Array(real, 1, "C"), types.Array(real, 2, "C")
+    quadratic = types.Tuple((matrix, vector, vector, vector, real, real, real))
+    change = types.Tuple((vector, vector, vector, real, flag, real))
+    rule = types.UniTuple(real, 6)
+    limits = types.Tuple((index, index, real, flag))
+    result = types.UniTuple(index, 2)
+    return result(quadratic, change, rule, limits, vector, vector, vector, vector, index)
+
+
+def load_replay() -> Replay:
+    """The compiled loop."""
+    replay: Replay = cast(Any, compiled(replay_gd, (), _signature))
+    return replay

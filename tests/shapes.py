@@ -1,0 +1,64 @@
+"""One table of shapes that between them use every kernel, and data for each."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+import fastgd.backends.numba as numba_backend
+from fastgd.backends.numba import _choice, _moments
+
+SMALL_GROUP_BYTES = 1 << 13
+
+
+class Shape(NamedTuple):
+    """A number of features, an order, and the kernel that reads float32 of it."""
+
+    d: int
+    order: str
+    kernel: str
+
+    def data(self, n: int, dtype: str = "f4", seed: int = 11):
+        """X, y and weights of `n` rows."""
+        rng = np.random.default_rng(seed)
+        X = np.array(rng.standard_normal((n, self.d)).astype(dtype), order=self.order)
+        y = (X.sum(axis=1) + rng.standard_normal(n)).astype(dtype)
+        return X, y, rng.uniform(0.1, 2.0, n).astype(dtype)
+
+    def __str__(self) -> str:
+        return f"{self.order}{self.d}"
+
+
+SHAPES = (
+    Shape(1, "F", "column_tiles"),
+    Shape(2, "C", "row_tiles"),
+    Shape(3, "C", "row_tiles"),
+    Shape(5, "C", "row_tiles"),
+    Shape(8, "C", "row_tiles"),
+    Shape(9, "C", "row_tiles"),
+    Shape(15, "C", "row_tiles"),
+    Shape(16, "C", "rows_abreast"),
+    Shape(17, "C", "rows_abreast"),
+    Shape(32, "C", "rows_abreast"),
+    Shape(64, "C", "rows_by_four"),
+    Shape(200, "C", "rows_by_two"),
+    Shape(2000, "C", "rows_abreast"),
+    Shape(2, "F", "column_tiles"),
+    Shape(16, "F", "column_tiles"),
+    Shape(24, "F", "column_blocks"),
+    Shape(200, "F", "column_blocks"),
+)
+# A vector and its tail for every kernel: few, since each is compiled in every variant.
+FEW_SHAPES = tuple(
+    shape for shape in SHAPES if str(shape) in ("F1", "C3", "C17", "C64", "C200", "F2", "F24")
+)
+
+
+def use_small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have little data shared by threads in many groups, as much data is."""
+    monkeypatch.setattr(numba_backend, "THREADING_BYTES", 0)
+    monkeypatch.setattr(_choice, "GROUP_BYTES", SMALL_GROUP_BYTES)
+    monkeypatch.setattr(_moments, "THREADING_PRODUCTS", 0)
+    monkeypatch.setattr(_moments, "LEAST_GROUP_ROWS", 64)

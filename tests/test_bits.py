@@ -1,0 +1,305 @@
+"""The result is a function of the data alone: the same bytes whoever asks, and from where."""
+
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from compare import TOLERANCE, assert_evaluation, fit_anyway
+from naive import evaluate
+from shapes import FEW_SHAPES, SHAPES, use_small_groups
+
+from fastgd import mse_and_gradient
+from fastgd._problem import as_problem
+from fastgd._threads import Team
+from fastgd.backends.numba._choice import choose_kernel, group_rows
+
+THREADS = (1, 2, 3, 8)
+N_ROWS = 997  # of no vector, block or group
+VARIANTS = (
+    {"dtype": "f4", "precision": "double", "weighted": False},
+    {"dtype": "f4", "precision": "single", "weighted": True},
+    {"dtype": "f8", "precision": "double", "weighted": True},
+)
+ALL = [(shape, VARIANTS[0]) for shape in SHAPES]
+ALL += [(shape, variant) for shape in FEW_SHAPES for variant in VARIANTS[1:]]
+everything = pytest.mark.parametrize(
+    ("shape", "variant"),
+    ALL,
+    ids=[f"{s}-{v['dtype']}-{v['precision']}{'-weighted' * v['weighted']}" for s, v in ALL],
+)
+
+
+def bits(X, y, weight=None, *, predicting=False, **options):
+    """Every byte that `mse_and_gradient` returns or fills."""
+    coef = np.linspace(-1.0, 1.0, X.shape[1]) if X.ndim == 2 else 0.7
+    prediction = np.empty(len(y), X.dtype) if predicting else None
+    value = mse_and_gradient(
+        X, y, coef, 0.25, sample_weight=weight, prediction=prediction, **options
+    )
+    sums = np.array([value.mse, value.intercept_gradient, *np.atleast_1d(value.gradient)])
+    return sums.tobytes() + (prediction.tobytes() if predicting else b"")
+
+
+def bits_of_fit(X, y, weight=None, **options):
+    """Every byte of the numbers in a FitResult."""
+    result = fit_anyway(X, y, sample_weight=weight, max_iter=8, tol=0, **options)
+    numbers = [np.atleast_1d(result.coef), result.loss_history]
+    numbers.append([result.intercept, result.loss, result.grad_norm, result.learning_rate])
+    return np.concatenate(numbers).tobytes()
+
+
+def data_of(shape, variant):
+    # Enough for eight groups at least; a group is never of fewer than 64 rows.
+    X, y, weight = shape.data(N_ROWS if shape.d > 3 else 5 * N_ROWS, variant["dtype"])
+    return X, y, weight if variant["weighted"] else None
+
+
+@pytest.fixture
+def small_groups(monkeypatch):
+    use_small_groups(monkeypatch)
+
+
+class TestTheTableOfShapes:
+    @pytest.mark.parametrize("shape", SHAPES, ids=str)
+    def test_says_which_kernel_is_used(self, small_groups, shape):
+        X, y, _ = shape.data(N_ROWS)
+        problem = as_problem(X, y)
+        assert choose_kernel(problem).kernel.__name__ == shape.kernel
+
+    @everything
+    def test_has_several_groups(self, small_groups, shape, variant):
+        problem = as_problem(*data_of(shape, variant))
+        assert problem.n_samples // group_rows(problem) >= 2
+
+    def test_leaves_no_kernel_out(self):
+        kernels = {shape.kernel for shape in SHAPES}
+        assert kernels == {shape.kernel for shape in FEW_SHAPES}
+        found = set()
+        for d in (*range(1, 130), 200, 1000, 1535, 1536, 5000):
+            for order in "CF":
+                X = np.empty((2, d), "f4", order)
+                found.add(choose_kernel(as_problem(X, np.zeros(2))).kernel.__name__)
+        assert kernels == found
+
+
+@pytest.mark.usefixtures("small_groups")
+class TestOfOnePass:
+    @everything
+    def test_with_any_number_of_threads(self, shape, variant):
+        X, y, weight = data_of(shape, variant)
+        one = bits(X, y, weight, n_threads=1, precision=variant["precision"])
+        for n_threads in (*THREADS, *THREADS[::-1], None):
+            assert bits(X, y, weight, n_threads=n_threads, precision=variant["precision"]) == one
+
+    @pytest.mark.parametrize("shape", FEW_SHAPES, ids=str)
+    def test_with_predictions(self, shape):
+        X, y, weight = shape.data(N_ROWS)
+        found = {bits(X, y, weight, predicting=True, n_threads=n) for n in THREADS}
+        assert len(found) == 1
+
+    def test_are_those_of_the_right_answer(self):
+        # What is the same everywhere is no use if it is wrong.
+        for shape in FEW_SHAPES:
+            X, y, weight = shape.data(N_ROWS)
+            coef = np.linspace(-1.0, 1.0, shape.d)
+            value = mse_and_gradient(X, y, coef, 0.25, sample_weight=weight, n_threads=3)
+            exact = evaluate(X, y, coef, 0.25, weight)
+            assert_evaluation(value, exact, TOLERANCE["double"])
+
+    @pytest.mark.parametrize("shape", FEW_SHAPES, ids=str)
+    def test_for_eight_callers_at_once(self, shape):
+        X, y, weight = shape.data(N_ROWS)
+        alone = bits(X, y, weight)
+        all_here = threading.Barrier(8, timeout=60)
+
+        def call(number):
+            all_here.wait()
+            return {bits(X, y, weight, n_threads=1 + number % 3) for _ in range(20)}
+
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(call, range(8))) == [{alone}] * 8
+
+    @pytest.mark.parametrize("shape", FEW_SHAPES, ids=str)
+    def test_whoever_takes_which_group(self, shape, monkeypatch):
+        X, y, weight = shape.data(N_ROWS)
+        in_order = bits(X, y, weight)
+        ran = []
+
+        def backwards(team, work, n_groups):
+            ran.append(n_groups)
+            for group in reversed(range(n_groups)):
+                work(group)
+
+        monkeypatch.setattr(Team, "run", backwards)
+        assert bits(X, y, weight) == in_order
+        assert bits_of_fit(X, y, weight, strategy="moments", n_threads=2)
+        assert ran
+        assert min(ran) > 1
+
+
+def at_offset(values, offset):
+    """`values` in C order, so many bytes behind a multiple of 64 bytes."""
+    memory = np.zeros(values.nbytes + 128, np.uint8)
+    start = -memory.ctypes.data % 64 + offset
+    placed = memory[start : start + values.nbytes].view(values.dtype).reshape(values.shape)
+    placed[...] = values
+    assert placed.ctypes.data % 64 == offset
+    return placed
+
+
+def read_only(values):
+    placed = values.copy()
+    placed.flags.writeable = False
+    return placed
+
+
+def unaligned(values):
+    placed = np.frombuffer(b"\0" * 3 + values.tobytes(), values.dtype, offset=3)
+    placed = placed.reshape(values.shape)
+    assert not placed.flags.aligned
+    return placed
+
+
+def rows_of_more(values):
+    return np.concatenate([values[:3], values, values[:2]])[3:-2]
+
+
+def every_second_row(values):
+    return np.repeat(values, 2, axis=0)[::2]
+
+
+def columns_of_more(values):
+    return np.column_stack([values, values, values])[:, : values.shape[1]]
+
+
+LAYOUTS = {
+    "read-only": read_only,
+    "unaligned": unaligned,
+    **{f"{k} bytes off": lambda v, k=k: at_offset(v, k) for k in (0, 8, 16, 32, 56)},
+    "4 bytes off": lambda v: at_offset(v, 4 if v.itemsize == 4 else 40),
+    "within a longer array": rows_of_more,
+    "every second row": every_second_row,
+}
+
+
+C_ORDERED = [shape for shape in SHAPES if shape.order == "C" or shape.d == 1]
+
+
+@pytest.mark.usefixtures("small_groups")
+class TestOfOneArrayInManyPlaces:
+    @pytest.mark.parametrize("shape", C_ORDERED, ids=str)
+    def test_wherever_it_lies(self, shape, tmp_path):
+        X, y, weight = shape.data(N_ROWS)
+        path = tmp_path / "X"
+        X.tofile(path)
+        mapped = np.memmap(path, X.dtype, "r", shape=X.shape)
+        expected = bits(X, y, weight)
+        assert bits(mapped, y, weight) == expected, "memory-mapped"
+        mapped = np.memmap(path, X.dtype, "r", shape=(N_ROWS - 1, shape.d), offset=X[:1].nbytes)
+        assert bits(mapped, y[1:], weight[1:]) == bits(X[1:], y[1:], weight[1:]), "mapped at a row"
+        for name, place in LAYOUTS.items():
+            if name == "every second row" and shape.d == 1:
+                continue  # read as a row of one, not as a column
+            assert bits(place(X), y, weight) == expected, f"X {name}"
+            assert bits(X, place(y), place(weight)) == expected, f"y and weights {name}"
+            assert bits(place(X), place(y), place(weight), n_threads=3) == expected, name
+        if shape.d > 1:
+            assert bits(columns_of_more(X), y, weight) == expected, "columns of a wider array"
+
+    @pytest.mark.parametrize("shape", FEW_SHAPES[1:4], ids=str)
+    def test_in_double_precision_data(self, shape):
+        X, y, weight = shape.data(N_ROWS, "f8")
+        expected = bits(X, y, weight)
+        for name, place in LAYOUTS.items():
+            assert bits(place(X), place(y), place(weight)) == expected, name
+
+    def test_in_one_dimension(self):
+        x, y, weight = SHAPES[0].data(N_ROWS)
+        expected = bits(x[:, 0], y, weight)
+        assert bits(x, y, weight) == expected
+        for name, place in LAYOUTS.items():
+            if name != "every second row":
+                assert bits(place(x[:, 0]), place(y), place(weight)) == expected, name
+
+
+@pytest.mark.usefixtures("small_groups")
+class TestOfAFit:
+    @pytest.mark.parametrize("strategy", ["stream", "moments"])
+    @pytest.mark.parametrize("learning_rate", ["auto", 1e-3])
+    @pytest.mark.parametrize("shape", FEW_SHAPES, ids=str)
+    def test_with_any_number_of_threads(self, shape, strategy, learning_rate):
+        X, y, weight = shape.data(N_ROWS)
+        options = {"strategy": strategy, "learning_rate": learning_rate}
+        one = bits_of_fit(X, y, weight, n_threads=1, **options)
+        for n_threads in (2, 3, 8, 1, None):
+            assert bits_of_fit(X, y, weight, n_threads=n_threads, **options) == one
+
+    @pytest.mark.parametrize("shape", FEW_SHAPES[1:5], ids=str)
+    def test_wherever_the_data_lie(self, shape):
+        X, y, weight = shape.data(N_ROWS)
+        expected = bits_of_fit(X, y, weight)
+        for name, place in LAYOUTS.items():
+            if shape.d > 64 and name == "every second row":
+                continue
+            assert bits_of_fit(place(X), place(y), place(weight)) == expected, name
+
+    @pytest.mark.parametrize("shape", FEW_SHAPES[1:5], ids=str)
+    def test_for_eight_callers_at_once(self, shape):
+        X, y, weight = shape.data(N_ROWS)
+        alone = bits_of_fit(X, y, weight)
+        all_here = threading.Barrier(8, timeout=60)
+
+        def call(number):
+            all_here.wait()
+            return {bits_of_fit(X, y, weight, n_threads=1 + number % 3) for _ in range(3)}
+
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(call, range(8))) == [{alone}] * 8
+
+
+@pytest.mark.parametrize(("n", "d"), [(2_500_001, None), (500_003, 5), (40_013, 64)])
+def test_of_as_much_data_as_threads_are_for(n, d):
+    # As the library is, with no constant changed.
+    rng = np.random.default_rng(5)
+    X = rng.standard_normal((n, d) if d else n, np.float32)
+    y = rng.standard_normal(n, np.float32)
+    assert len({bits(X, y, n_threads=n_threads) for n_threads in (*THREADS, None)}) == 1
+    assert len({bits_of_fit(X, y, n_threads=n_threads) for n_threads in (1, 2, 8)}) == 1
+
+
+IN_A_NEW_PROCESS = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_bits import bits, bits_of_fit
+from shapes import SHAPES
+for shape in SHAPES:
+    if str(shape) in ("F1", "C3", "C17", "C200", "F24"):
+        X, y, weight = shape.data(30_011)
+        print(shape, bits(X, y, weight).hex())
+        for strategy in ("stream", "moments"):
+            print(shape, strategy, bits_of_fit(X, y, weight, strategy=strategy).hex())
+"""
+
+
+def test_whatever_the_threads_of_the_environment():
+    # Not a bit may hang on how many threads NumPy's linear algebra has, either.
+    found = []
+    for number in ("1", "2"):
+        names = ("FASTGD", "NUMBA", "OMP", "OPENBLAS", "MKL")
+        settings = {f"{name}_NUM_THREADS": number for name in names}
+        code = IN_A_NEW_PROCESS.format(tests=os.path.dirname(__file__))
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            env={**os.environ, **settings},
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        found.append(done.stdout.splitlines())
+    differing = [one.rsplit(" ", 1)[0] for one, two in zip(*found, strict=True) if one != two]
+    assert differing == []
