@@ -10,7 +10,7 @@ import pytest
 import fastgd.backends.numba as numba_backend
 from fastgd.backends.numba import _choice, _moments
 
-SMALL_GROUP_BYTES = 1 << 13
+SMALL_GROUP_BYTES = 1 << 11
 
 
 class Shape(NamedTuple):

@@ -8,14 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from compare import TOLERANCE, assert_evaluation, fit_anyway
+from compare import TOLERANCE, assert_evaluation
 from naive import evaluate
 from shapes import FEW_SHAPES, SHAPES, use_small_groups
 
-from fastgd import mse_and_gradient
+from fastgd import fit, mse_and_gradient
 from fastgd._problem import as_problem
 from fastgd._threads import Team
 from fastgd.backends.numba._choice import choose_kernel, group_rows
+
+# Not by a filter in the call, which would be no other thread's.
+pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 
 THREADS = (1, 2, 3, 8)
 N_ROWS = 997  # of no vector, block or group
@@ -35,7 +38,7 @@ everything = pytest.mark.parametrize(
 
 def bits(X, y, weight=None, *, predicting=False, **options):
     """Every byte that `mse_and_gradient` returns or fills."""
-    coef = np.linspace(-1.0, 1.0, X.shape[1]) if X.ndim == 2 else 0.7
+    coef = np.linspace(0.7, -1.0, X.shape[1]) if X.ndim == 2 else 0.7
     prediction = np.empty(len(y), X.dtype) if predicting else None
     value = mse_and_gradient(
         X, y, coef, 0.25, sample_weight=weight, prediction=prediction, **options
@@ -46,15 +49,19 @@ def bits(X, y, weight=None, *, predicting=False, **options):
 
 def bits_of_fit(X, y, weight=None, **options):
     """Every byte of the numbers in a FitResult."""
-    result = fit_anyway(X, y, sample_weight=weight, max_iter=8, tol=0, **options)
+    result = fit(X, y, sample_weight=weight, max_iter=8, tol=0, **options)
     numbers = [np.atleast_1d(result.coef), result.loss_history]
     numbers.append([result.intercept, result.loss, result.grad_norm, result.learning_rate])
     return np.concatenate(numbers).tobytes()
 
 
+def some(shape, dtype="f4"):
+    """X, y and weights of eight groups at least; a group is never of fewer than 64 rows."""
+    return shape.data(N_ROWS if shape.d > 3 else 5 * N_ROWS, dtype)
+
+
 def data_of(shape, variant):
-    # Enough for eight groups at least; a group is never of fewer than 64 rows.
-    X, y, weight = shape.data(N_ROWS if shape.d > 3 else 5 * N_ROWS, variant["dtype"])
+    X, y, weight = some(shape, variant["dtype"])
     return X, y, weight if variant["weighted"] else None
 
 
@@ -66,14 +73,14 @@ def small_groups(monkeypatch):
 class TestTheTableOfShapes:
     @pytest.mark.parametrize("shape", SHAPES, ids=str)
     def test_says_which_kernel_is_used(self, small_groups, shape):
-        X, y, _ = shape.data(N_ROWS)
+        X, y, _ = some(shape)
         problem = as_problem(X, y)
         assert choose_kernel(problem).kernel.__name__ == shape.kernel
 
     @everything
     def test_has_several_groups(self, small_groups, shape, variant):
         problem = as_problem(*data_of(shape, variant))
-        assert problem.n_samples // group_rows(problem) >= 2
+        assert problem.n_samples // group_rows(problem) >= 7
 
     def test_leaves_no_kernel_out(self):
         kernels = {shape.kernel for shape in SHAPES}
@@ -97,14 +104,14 @@ class TestOfOnePass:
 
     @pytest.mark.parametrize("shape", FEW_SHAPES, ids=str)
     def test_with_predictions(self, shape):
-        X, y, weight = shape.data(N_ROWS)
+        X, y, weight = some(shape)
         found = {bits(X, y, weight, predicting=True, n_threads=n) for n in THREADS}
         assert len(found) == 1
 
     def test_are_those_of_the_right_answer(self):
         # What is the same everywhere is no use if it is wrong.
         for shape in FEW_SHAPES:
-            X, y, weight = shape.data(N_ROWS)
+            X, y, weight = some(shape)
             coef = np.linspace(-1.0, 1.0, shape.d)
             value = mse_and_gradient(X, y, coef, 0.25, sample_weight=weight, n_threads=3)
             exact = evaluate(X, y, coef, 0.25, weight)
@@ -112,7 +119,7 @@ class TestOfOnePass:
 
     @pytest.mark.parametrize("shape", FEW_SHAPES, ids=str)
     def test_for_eight_callers_at_once(self, shape):
-        X, y, weight = shape.data(N_ROWS)
+        X, y, weight = some(shape)
         alone = bits(X, y, weight)
         all_here = threading.Barrier(8, timeout=60)
 
@@ -125,7 +132,7 @@ class TestOfOnePass:
 
     @pytest.mark.parametrize("shape", FEW_SHAPES, ids=str)
     def test_whoever_takes_which_group(self, shape, monkeypatch):
-        X, y, weight = shape.data(N_ROWS)
+        X, y, weight = some(shape)
         in_order = bits(X, y, weight)
         ran = []
 
@@ -193,13 +200,13 @@ C_ORDERED = [shape for shape in SHAPES if shape.order == "C" or shape.d == 1]
 class TestOfOneArrayInManyPlaces:
     @pytest.mark.parametrize("shape", C_ORDERED, ids=str)
     def test_wherever_it_lies(self, shape, tmp_path):
-        X, y, weight = shape.data(N_ROWS)
+        X, y, weight = some(shape)
         path = tmp_path / "X"
         X.tofile(path)
         mapped = np.memmap(path, X.dtype, "r", shape=X.shape)
         expected = bits(X, y, weight)
         assert bits(mapped, y, weight) == expected, "memory-mapped"
-        mapped = np.memmap(path, X.dtype, "r", shape=(N_ROWS - 1, shape.d), offset=X[:1].nbytes)
+        mapped = np.memmap(path, X.dtype, "r", shape=X[1:].shape, offset=X[:1].nbytes)
         assert bits(mapped, y[1:], weight[1:]) == bits(X[1:], y[1:], weight[1:]), "mapped at a row"
         for name, place in LAYOUTS.items():
             if name == "every second row" and shape.d == 1:
@@ -212,13 +219,13 @@ class TestOfOneArrayInManyPlaces:
 
     @pytest.mark.parametrize("shape", FEW_SHAPES[1:4], ids=str)
     def test_in_double_precision_data(self, shape):
-        X, y, weight = shape.data(N_ROWS, "f8")
+        X, y, weight = some(shape, "f8")
         expected = bits(X, y, weight)
         for name, place in LAYOUTS.items():
             assert bits(place(X), place(y), place(weight)) == expected, name
 
     def test_in_one_dimension(self):
-        x, y, weight = SHAPES[0].data(N_ROWS)
+        x, y, weight = some(SHAPES[0])
         expected = bits(x[:, 0], y, weight)
         assert bits(x, y, weight) == expected
         for name, place in LAYOUTS.items():
@@ -232,7 +239,7 @@ class TestOfAFit:
     @pytest.mark.parametrize("learning_rate", ["auto", 1e-3])
     @pytest.mark.parametrize("shape", FEW_SHAPES, ids=str)
     def test_with_any_number_of_threads(self, shape, strategy, learning_rate):
-        X, y, weight = shape.data(N_ROWS)
+        X, y, weight = some(shape)
         options = {"strategy": strategy, "learning_rate": learning_rate}
         one = bits_of_fit(X, y, weight, n_threads=1, **options)
         for n_threads in (2, 3, 8, 1, None):
@@ -240,16 +247,16 @@ class TestOfAFit:
 
     @pytest.mark.parametrize("shape", FEW_SHAPES[1:5], ids=str)
     def test_wherever_the_data_lie(self, shape):
-        X, y, weight = shape.data(N_ROWS)
+        X, y, weight = some(shape)
         expected = bits_of_fit(X, y, weight)
         for name, place in LAYOUTS.items():
             if shape.d > 64 and name == "every second row":
                 continue
             assert bits_of_fit(place(X), place(y), place(weight)) == expected, name
 
-    @pytest.mark.parametrize("shape", FEW_SHAPES[1:5], ids=str)
+    @pytest.mark.parametrize("shape", FEW_SHAPES[1:4], ids=str)
     def test_for_eight_callers_at_once(self, shape):
-        X, y, weight = shape.data(N_ROWS)
+        X, y, weight = some(shape)
         alone = bits_of_fit(X, y, weight)
         all_here = threading.Barrier(8, timeout=60)
 
@@ -273,12 +280,14 @@ def test_of_as_much_data_as_threads_are_for(n, d):
 
 IN_A_NEW_PROCESS = """
 import sys
+import warnings
+warnings.simplefilter("ignore")
 sys.path.insert(0, {tests!r})
 from test_bits import bits, bits_of_fit
 from shapes import SHAPES
 for shape in SHAPES:
-    if str(shape) in ("F1", "C3", "C17", "C200", "F24"):
-        X, y, weight = shape.data(30_011)
+    if str(shape) in ("C3", "C200"):
+        X, y, weight = shape.data(10_011)
         print(shape, bits(X, y, weight).hex())
         for strategy in ("stream", "moments"):
             print(shape, strategy, bits_of_fit(X, y, weight, strategy=strategy).hex())

@@ -1,9 +1,19 @@
 """How many threads there may be, and how they share work."""
 
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import numpy as np
 import pytest
+from shapes import use_small_groups
 
+from fastgd import _threads, fit, mse_and_gradient
 from fastgd._threads import VARIABLES, Team, _cgroup_quota, available_threads
 
 
@@ -27,6 +37,41 @@ class TestAvailable:
         monkeypatch.setenv(VARIABLES[1], "5")
         assert available_threads() == 5
 
+    @pytest.fixture
+    def eight_cpus(self, monkeypatch):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+
+    @pytest.mark.parametrize(
+        ("quota", "threads"), [(None, 8), (16.0, 8), (3.0, 3), (2.6, 3), (1.2, 1), (0.1, 1)]
+    )
+    def test_is_the_affinity_within_the_quota(self, monkeypatch, eight_cpus, quota, threads):
+        monkeypatch.setattr(_threads, "_cgroup_quota", lambda: quota)
+        assert available_threads() == threads
+
+    @pytest.mark.parametrize("variable", VARIABLES)
+    def test_is_what_a_variable_says_whatever_the_affinity(self, monkeypatch, eight_cpus, variable):
+        monkeypatch.setenv(variable, " 12 ")
+        assert available_threads() == 12
+
+    def test_without_affinity_is_the_number_of_cpus(self, monkeypatch):
+        monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+        monkeypatch.setattr(_threads, "_cgroup_quota", lambda: None)
+        monkeypatch.setattr(os, "cpu_count", lambda: 6)
+        assert available_threads() == 6
+        monkeypatch.setattr(os, "cpu_count", lambda: None)
+        assert available_threads() == 1
+
+    @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity here")
+    def test_follows_the_affinity_of_now(self, monkeypatch):
+        monkeypatch.setattr(_threads, "_cgroup_quota", lambda: None)
+        before = os.sched_getaffinity(0)
+        try:
+            os.sched_setaffinity(0, {min(before)})
+            assert available_threads() == 1
+        finally:
+            os.sched_setaffinity(0, before)
+        assert available_threads() == len(before)
+
 
 class TestQuota:
     @pytest.mark.parametrize(
@@ -42,6 +87,11 @@ class TestQuota:
         (tmp_path / "cpu/cpu.cfs_quota_us").write_text(f"{quota}\n")
         (tmp_path / "cpu/cpu.cfs_period_us").write_text("100000\n")
         assert _cgroup_quota(tmp_path) == cpus
+
+    @pytest.mark.parametrize("text", ["", "max", "a b", "1 2 3", "-1 100000", "0 100000", "5 0"])
+    def test_that_makes_no_sense_is_none(self, tmp_path, text):
+        (tmp_path / "cpu.max").write_text(text)
+        assert _cgroup_quota(tmp_path) is None
 
     def test_where_there_is_none(self, tmp_path):
         assert _cgroup_quota(tmp_path) is None
@@ -80,3 +130,174 @@ class TestTeam:
         with pytest.raises(KeyboardInterrupt):
             team.run(fail, 20)
         team.close()
+
+
+def run_part(part, *arguments, timeout=100):
+    """A part of concurrent_fits.py in a new process, which must end well and in time."""
+    script = Path(__file__).with_name("concurrent_fits.py")
+    done = subprocess.run(
+        [sys.executable, script, part, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+    assert done.returncode == 0, done.stderr
+    *lines, last = done.stdout.splitlines()
+    assert last == "done"
+    return lines
+
+
+class TestManyCallers:
+    def test_eight_threads_of_two_hundred_fits(self, monkeypatch):
+        # Each with threads of its own, so that all of them start and end all the time.
+        use_small_groups(monkeypatch)
+        rng = np.random.default_rng(4)
+        X = rng.standard_normal((500, 3)).astype("f4")
+        targets = [X @ rng.standard_normal(3) + k for k in range(8)]
+        options = {"learning_rate": 0.1, "max_iter": 3, "tol": 1.0, "strategy": "stream"}
+        alone = [fit(X, y, n_threads=1, **options) for y in targets]
+        all_here = threading.Barrier(8, timeout=60)
+
+        def call(k):
+            all_here.wait()
+            results = [fit(X, targets[k], n_threads=1 + i % 3, **options) for i in range(200)]
+            return all(
+                np.array_equal(result.coef, alone[k].coef)
+                and np.array_equal(result.loss_history, alone[k].loss_history)
+                for result in results
+            )
+
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(call, range(8), timeout=100)) == [True] * 8
+        assert fastgd_threads() == []
+
+    def test_that_compile_at_once(self):
+        # Numbers of features that no other test uses, so that all find nothing compiled.
+        rng = np.random.default_rng(4)
+        cases = [rng.standard_normal((50, d)) for d in (6, 7, 6, 7, 6, 7, 6, 7)]
+        all_here = threading.Barrier(8, timeout=60)
+
+        def call(X):
+            all_here.wait()
+            return mse_and_gradient(X, X[:, 0], np.ones(X.shape[1])).mse
+
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(call, cases))
+        assert found == [mse_and_gradient(X, X[:, 0], np.ones(X.shape[1])).mse for X in cases]
+
+
+def fastgd_threads():
+    return [thread.name for thread in threading.enumerate() if "fastgd" in thread.name]
+
+
+class TestThreadsOfAFit:
+    """Started where a pass is worth it, and never left behind."""
+
+    @pytest.fixture
+    def seen(self, monkeypatch):
+        """Sizes of the teams that were put to work."""
+        sizes, run = [], Team.run
+
+        def watch(team, work, n_groups):
+            sizes.append(team._n_threads)
+            return run(team, work, n_groups)
+
+        monkeypatch.setattr(Team, "run", watch)
+        return sizes
+
+    @pytest.mark.parametrize("strategy", ["stream", "moments"])
+    @pytest.mark.parametrize("n", [1, 100, 100_000])
+    def test_are_none_for_small_work(self, seen, strategy, n):
+        x = np.arange(n, dtype="f4")
+        started = threading.active_count()
+        fit(x, 2 * x, strategy=strategy, n_threads=8)
+        mse_and_gradient(x, x, 0.5, n_threads=8)
+        assert seen == []
+        assert threading.active_count() == started
+
+    def test_are_none_for_one(self, monkeypatch):
+        def refuse(*_):
+            raise AssertionError("a thread was started")
+
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        x = np.ones(3_000_000, np.float32)
+        x[::2] = 0
+        for strategy in ("stream", "moments"):
+            fit(x, x, strategy=strategy, n_threads=1)
+
+    def test_are_as_many_as_asked_for(self, seen, monkeypatch):
+        x = np.ones(3_000_000, np.float32)
+        mse_and_gradient(x, x, 0.5, n_threads=5)
+        assert set(seen) == {5}
+        seen.clear()
+        monkeypatch.setenv("FASTGD_NUM_THREADS", "4")
+        mse_and_gradient(x, x, 0.5)
+        assert set(seen) == {4}
+
+    @pytest.mark.parametrize("strategy", ["stream", "moments"])
+    def test_end_with_it(self, seen, strategy):
+        x = np.ones(3_000_000, np.float32)
+        x[::2] = 0
+        fit(x, x, n_threads=4, strategy=strategy)
+        assert 4 in seen
+        assert fastgd_threads() == []
+
+    def test_end_with_an_error(self, seen):
+        x = np.ones(3_000_000, np.float32)
+        x[-1] = np.nan
+        for strategy in ("stream", "moments"):
+            with pytest.raises(ValueError, match="X must be finite"):
+                fit(x, x, n_threads=4, strategy=strategy)
+            with pytest.raises(ValueError, match="y must be finite"):
+                fit(np.ones_like(x), x, n_threads=4, strategy=strategy, learning_rate=0.1)
+        assert 4 in seen
+        assert fastgd_threads() == []
+
+    def test_that_cannot_be_started_are_done_without(self, monkeypatch):
+        def refuse(*_):
+            raise RuntimeError("can't start new thread")
+
+        x = np.ones(3_000_000, np.float32)
+        x[::2] = 0
+        expected = mse_and_gradient(x, x, 0.5, n_threads=1)
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        assert mse_and_gradient(x, x, 0.5, n_threads=4) == expected
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+class TestFork:
+    def test_child_and_grandchild_fit_as_the_parent_did(self):
+        run_part("fork")
+
+    def test_while_other_threads_fit(self):
+        run_part("fork_while_others_fit")
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_pools_of_processes(method):
+    run_part("start", method)
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])
+def test_joblib(backend):
+    pytest.importorskip("joblib")
+    run_part("joblib", backend)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT is sent otherwise")
+class TestInterrupt:
+    """Half a second at most; the best of three, since a loaded machine answers late."""
+
+    @pytest.mark.parametrize("n_threads", [1, 2])
+    @pytest.mark.parametrize(
+        ("strategy", "n", "d", "order"),
+        [("stream", 3_000_000, 16, "C"), ("stream", 500_000, 100, "F")],
+    )
+    def test_is_answered(self, strategy, n, d, order, n_threads):
+        seconds = json.loads(run_part("interrupt", strategy, n, d, order, n_threads)[-1])
+        assert min(seconds) < 0.5, seconds
+
+    @pytest.mark.parametrize(("n", "d"), [(200_000, 300), (50_000, 1000), (25_000, 2000)])
+    def test_is_answered_while_moments_are_collected(self, n, d):
+        seconds = json.loads(run_part("interrupt", "moments", n, d, "C", 2)[-1])
+        assert min(seconds) < 0.5, seconds

@@ -32,7 +32,8 @@ def choose_kernel(problem: Problem) -> Choice:
     bench.bandwidth``. Rows of a vector or two are best read abreast: a line from each. Longer
     rows are read one after the other, since hardware prefetch follows one run of lines where it
     loses track of several in one page; four rows share a read of the gradient while they stay in
-    the first cache, then two. Rows of several pages are followed abreast again.
+    the first cache, then two. Rows of several pages are followed abreast again; so are rows with
+    gaps between them, which end a run of lines each.
     """
     X, d = problem.X, problem.n_features
     columns = X.strides[0] == X.itemsize
@@ -44,7 +45,8 @@ def choose_kernel(problem: Problem) -> Choice:
     if d <= 8 or d < rows_in_tile:
         return Choice(_kernels.row_tiles, True)
     row_bytes = d * X.itemsize
-    if row_bytes < 192 or row_bytes >= 6144:
+    gaps = X.strides[0] > row_bytes
+    if row_bytes < 192 or row_bytes >= (1024 if gaps else 6144):
         return Choice(_kernels.rows_abreast, False)
     return Choice(_kernels.rows_by_four if row_bytes < 512 else _kernels.rows_by_two, False)
 
