@@ -66,7 +66,8 @@ def fit(
     tol : float, default 1e-10
         The fit stops once the estimated excess of the loss over its minimum is below `tol` times
         the loss. The error in the coefficients is then about ``sqrt(n_samples * tol)`` of their
-        standard errors. 0 runs `max_iter` epochs, unless the limit of rounding is met ("auto").
+        standard errors. 0 asks for `max_iter` epochs, and no warning: only the library's own step
+        stops before them, at the limit of rounding.
     reduction : {"mean", "sum"}, default "mean"
         "sum" takes the gradient without the division by the sum of weights, for literal learning
         rates meant so; losses stay means. No effect with ``learning_rate="auto"``.
@@ -158,7 +159,7 @@ def fit(
         if reason is StopReason.MAX_ITER and plan.is_met(descent.last):
             reason = StopReason.CONVERGED
         result = _result(descent, reason, plan, objective, problem, read)
-        if not result.converged:
+        if not result.converged and settings.tol > 0.0:
             advice = _advice(result, plan.excess(descent.last), settings)
             warnings.warn(advice, ConvergenceWarning, stacklevel=2)
     return result
