@@ -67,9 +67,9 @@ class Coordinates(NamedTuple):
         Products with the coefficients err in the predictions, and products of the residuals with
         the columns in the gradient: as many deviations as the columns lie from zero.
         """
-        coef, intercept = self.from_params(params)
+        coef, _ = self.from_params(params)
         spread, far = self.rounding_terms()
-        return float(epsilon**2 * (coef**2 @ spread + intercept**2 + loss * far))
+        return float(epsilon**2 * (coef**2 @ spread + loss * far))
 
     def rounding_terms(self) -> tuple[NDArray[np.float64], float]:
         """The factors of ``coef**2`` and of the loss in `rounding`."""

@@ -12,6 +12,7 @@ from fastgd._objective import Objective, Point
 from fastgd._problem import Source
 from fastgd._settings import Settings
 from fastgd._spectrum import Curvature, curvature
+from fastgd._strategy import Reader
 
 
 def plan_step(
@@ -29,7 +30,7 @@ def plan_step(
         learning_rate=rate,
         gradient_scale=start.weights if settings.gradient_reduction == "sum" else 1.0,
         coordinates=objective.coordinates,
-        epsilon=_epsilon(problem, settings),
+        epsilon=_epsilon(objective, problem, settings),
         find_curvature=find_curvature,
         curvature=spectrum,
     )
@@ -50,12 +51,13 @@ def curvature_at(
         return (moved.gradient - point.gradient) / length
 
     # Rounding of the products averages out over the rows.
-    rounding = 16 * _epsilon(problem, settings) / np.sqrt(problem.n_samples)
+    rounding = 16 * _epsilon(objective, problem, settings) / np.sqrt(problem.n_samples)
     rounding += 16 * len(point.params) * np.finfo(np.float64).eps
     return curvature(product, len(point.params), float(rounding))
 
 
-def _epsilon(problem: Source, settings: Settings) -> float:
-    """The rounding unit of the products."""
-    dtype = problem.dtype if settings.precision == "single" else np.dtype(np.float64)
-    return float(np.finfo(dtype).eps)
+def _epsilon(objective: Objective, problem: Source, settings: Settings) -> float:
+    """The rounding unit of the products: moments are float64 whatever the precision."""
+    from_moments = isinstance(objective.read, Reader) and objective.read.quadratic is not None
+    single = settings.precision == "single" and not from_moments
+    return float(np.finfo(problem.dtype if single else np.float64).eps)

@@ -129,14 +129,14 @@ def joblib(backend):
     assert bits_of_fit() == expected
 
 
-def interrupt(strategy, n, d, order, n_threads):
+def interrupt(strategy, n, d, order, n_threads, max_iter):
     """Print the seconds from SIGINT to KeyboardInterrupt, of three fits; then fit again."""
     X = np.ones((n, d), np.float32, order)
     X[::2] = 0.5
     X += np.linspace(0, 1, d, dtype=np.float32)
     y = np.linspace(0, 1, n, dtype=np.float32)
     options = {"strategy": strategy, "n_threads": n_threads, "tol": 0}
-    options |= {"learning_rate": 1e-9, "max_iter": 100_000}
+    options |= {"learning_rate": 1e-9, "max_iter": max_iter}
     fastgd.fit(X[:100], y[:100], strategy=strategy, max_iter=1, learning_rate=1e-9)
     seconds = []
     for wait in (0.3, 0.45, 0.6):

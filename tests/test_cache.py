@@ -1,11 +1,23 @@
 """Compiled kernels on disk: whatever becomes of them, a call returns what it should."""
 
+import hashlib
+import itertools
 import os
+import pickle
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+from numba.core.dispatcher import _FunctionCompiler
 
+import fastgd
+from fastgd.backends.numba import _compile
+from fastgd.backends.numba._compile import DIGEST_BYTES
+
+IMPORT = "import fastgd, fastgd.backends.numba\n"
 CODE = """
 import numpy as np, fastgd
 X = np.array([[1, 2, 0], [3, 4, 1], [5, 7, 0], [8, 8, 1]], "f4")
@@ -20,16 +32,41 @@ _FunctionCompiler.compile = refuse
 """
 
 
-def run(folder, code=CODE):
-    """A new process that keeps its kernels in `folder`."""
+WAITING = """
+import sys, numpy, fastgd.backends.numba
+print("ready", flush=True)
+sys.stdin.readline()
+"""
+PRINT_BITS = """
+import numpy as np, fastgd
+x = np.random.default_rng(7).standard_normal(333)
+value = fastgd.mse_and_gradient(x, 1 - x, 0.3)
+print(value.mse.hex(), value.gradient.hex(), value.intercept_gradient.hex())
+"""
+# As for a user whom the system does not know.
+NO_HOME = """
+import os
+if "HOME" not in os.environ:
+    def unknown(*_):
+        raise RuntimeError("Could not determine home directory.")
+    pathlib.Path.home = unknown
+"""
+
+
+def run(folder, code=CODE, cwd=None, **changes):
+    """What a new process prints that keeps its kernels in `folder`; None leaves a variable out."""
+    variables = {"FASTGD_CACHE_DIR": None if folder is None else str(folder), **changes}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         capture_output=True,
         text=True,
-        env={**os.environ, "FASTGD_CACHE_DIR": str(folder)},
+        env={k: v for k, v in {**os.environ, **variables}.items() if v is not None},
+        cwd=cwd,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
+    return done.stdout
 
 
 def entries(folder):
@@ -93,10 +130,309 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     assert entries(tmp_path) == []
 
 
-def test_processes_that_write_at_once(tmp_path):
-    environment = {**os.environ, "FASTGD_CACHE_DIR": str(tmp_path)}
-    command = [sys.executable, "-W", "error", "-c", CODE]
-    together = [subprocess.Popen(command, env=environment) for _ in range(3)]
-    assert [process.wait(timeout=120) for process in together] == [0, 0, 0]
-    run(tmp_path, NO_COMPILING + CODE)
-    assert not [path for path in entries(tmp_path) if path.suffix == ".tmp"]
+@pytest.fixture
+def anew(monkeypatch):
+    """Forget what is compiled, and keep kernels in the folder given; counts compilations."""
+    compile_kernel, count = _FunctionCompiler.compile, []
+
+    def counting(*args):
+        count.append(1)
+        return compile_kernel(*args)
+
+    def start(folder):
+        monkeypatch.setenv("FASTGD_CACHE_DIR", str(folder))
+        monkeypatch.setattr(_compile, "_entries", {})
+        count.clear()
+        return count
+
+    monkeypatch.setattr(_FunctionCompiler, "compile", counting)
+    return start
+
+
+def call():
+    x = np.arange(333.0)
+    return fastgd.mse_and_gradient(x, 1 - x, 0.3)
+
+
+DAMAGES = {
+    "empty": lambda data: b"",
+    "half": lambda data: data[: len(data) // 2],
+    "a digest and nothing more": lambda data: data[:DIGEST_BYTES],
+    "the digest alone is wrong": lambda data: bytes([data[0] ^ 1]) + data[1:],
+    "one byte short": lambda data: data[:-1],
+    "one byte long": lambda data: data + b"\0",
+    "noise": lambda data: os.urandom(len(data)),
+    "a pickle of something else": lambda data: sealed(pickle.dumps((1, 2, 3))),
+    "a pickle of nothing": lambda data: sealed(b""),
+    "a pickle that raises": lambda data: sealed(pickle.dumps(Raising())),
+    "no pickle": lambda data: sealed(b"text"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=list(DAMAGES))
+def test_a_damaged_entry_is_replaced(anew, tmp_path, damage):
+    compilations = anew(tmp_path)
+    expected = call()
+    assert compilations
+    (path,) = entries(tmp_path)
+    whole = path.read_bytes()
+    compilations = anew(tmp_path)
+    assert call() == expected
+    assert not compilations
+
+    path.write_bytes(damage(whole))
+    compilations = anew(tmp_path)
+    assert call() == expected
+    assert compilations
+    assert entries(tmp_path) == [path]
+    compilations = anew(tmp_path)
+    assert call() == expected
+    assert not compilations
+
+
+def sealed(payload):
+    """An entry whose checksum is right."""
+    return hashlib.sha256(payload).digest() + payload
+
+
+class Raising:
+    def __reduce__(self):
+        return int, ("no number",)
+
+
+def test_an_entry_that_ends_in_mid_air_is_not_run(copied, filled):
+    # One bit in the machine code: seen by the checksum, and by nothing else.
+    for path in entries(copied):
+        data = bytearray(path.read_bytes())
+        for place in range(len(data) // 4, 3 * len(data) // 4, 97):
+            data[place] ^= 0x10
+        path.write_bytes(data)
+    run(copied)
+    assert_same_files(copied, filled)
+
+
+def assert_same_files(folder, other):
+    assert [path.name for path in entries(folder)] == [path.name for path in entries(other)]
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="files have no owners here")
+def test_an_entry_of_another_user_is_not_read(copied):
+    pretend = "import os; os.getuid = lambda: 4242\n"
+    with pytest.raises(AssertionError, match="compiled although it was on disk"):
+        run(copied, pretend + NO_COMPILING + CODE)
+    run(copied, pretend + CODE)
+
+
+@pytest.mark.parametrize("moment", ["mkstemp", "fdopen", "replace"])
+def test_a_write_that_fails(tmp_path, moment):
+    module = "tempfile" if moment == "mkstemp" else "os"
+    fail = f"""
+import importlib
+def fail(*_, **__):
+    raise OSError(28, 'no space left')
+setattr(importlib.import_module({module!r}), {moment!r}, fail)
+"""
+    run(tmp_path, IMPORT + fail + CODE)
+    assert entries(tmp_path) == []
+
+
+def test_a_failed_write_that_cannot_be_tidied_up(tmp_path):
+    fail = """
+import os
+def fail(*_, **__):
+    raise PermissionError(13, "denied")
+os.replace = os.unlink = os.remove = fail
+"""
+    run(tmp_path, IMPORT + fail + CODE)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"HOME": None, "XDG_CACHE_HOME": None},
+        {"HOME": "/dev/null", "XDG_CACHE_HOME": None},
+        {"HOME": "/dev/null/below", "XDG_CACHE_HOME": "/dev/null/cache"},
+        {"FASTGD_CACHE_DIR": "/dev/null"},
+        {"FASTGD_CACHE_DIR": "/proc/no/such/folder"},
+        {"FASTGD_CACHE_DIR": "a" * 300},
+    ],
+    ids=str,
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="folders of Unix")
+def test_no_place_for_a_folder(tmp_path, changes):
+    changes = {"FASTGD_CACHE_DIR": None, **changes}
+    run(None, "import pathlib\n" + NO_HOME + CODE, cwd=tmp_path, **changes)
+    assert entries(tmp_path) == []
+
+
+def test_the_folder_is_in_the_cache_folder_of_the_user(tmp_path):
+    if sys.platform in ("win32", "darwin"):
+        pytest.skip("elsewhere on this system")
+    run(None, FASTGD_CACHE_DIR=None, XDG_CACHE_HOME=str(tmp_path))
+    run(None, NO_COMPILING + CODE, FASTGD_CACHE_DIR=None, XDG_CACHE_HOME=str(tmp_path))
+    assert {path.parent for path in entries(tmp_path)} == {tmp_path / "fastgd"}
+
+
+def test_eight_processes_on_an_empty_cache(tmp_path):
+    folder = tmp_path / "not" / "there"
+    environment = {**os.environ, "FASTGD_CACHE_DIR": str(folder)}
+    command = [sys.executable, "-W", "error", "-c", WAITING + PRINT_BITS]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    together = [subprocess.Popen(command, env=environment, text=True, **pipes) for _ in range(8)]
+    for process in together:  # all have imported what they need
+        assert process.stdout.readline() == "ready\n"
+    assert entries(tmp_path) == []
+    for process in together:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    found = [process.communicate(timeout=120) for process in together]
+    assert [errors for _, errors in found] == [""] * 8
+    assert len({bits for bits, _ in found}) == 1
+    assert len(found[0][0]) > 30
+    names = [path.name for path in entries(tmp_path)]
+    assert names
+    assert all(name.endswith(".bin") for name in names)
+    assert run(folder, NO_COMPILING + PRINT_BITS) == found[0][0]
+
+
+def test_bits_are_those_of_a_cache_of_its_own(filled, tmp_path):
+    # Loaded or compiled: the same code.
+    assert run(tmp_path, PRINT_BITS) == run(tmp_path, NO_COMPILING + PRINT_BITS)
+
+
+TWO_ROWS = """
+import fastgd
+assert fastgd.mse_and_gradient([1.0, 2.0], [1.0, 2.0], 0.0).mse == 2.5, "twice the loss"
+"""
+PRINT_KEYS = """
+import fastgd.backends.numba._compile as c
+print(c.__file__)
+print(c._build())
+"""
+
+
+def keys(package, **changes):
+    file, build = run(None, PRINT_KEYS, package.parent, **changes).splitlines()
+    assert Path(file).is_relative_to(package)
+    return build
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A copy of the package, to change."""
+    source = Path(_compile.__file__).parents[2]
+    ignore = shutil.ignore_patterns("__pycache__")
+    return Path(shutil.copytree(source, tmp_path / "site" / "fastgd", ignore=ignore))
+
+
+KERNEL_SOURCES = sorted(path.name for path in Path(_compile.__file__).parent.glob("*.py"))
+
+
+def test_the_key_follows_every_source_of_a_kernel(package):
+    folder = package / "backends" / "numba"
+    assert {"_kernels.py", "_tile.py", "_rows.py", "_columns.py", "_gram.py"} <= set(KERNEL_SOURCES)
+    seen = [keys(package)]
+    assert keys(package) == seen[0]
+    for name in ("_kernels.py", "_emit.py", KERNEL_SOURCES[-1]):
+        path = folder / name
+        path.write_text(path.read_text() + "# a comment\n")
+        seen.append(keys(package))
+    assert len(set(seen)) == len(seen)
+
+
+def test_the_key_follows_the_settings_of_numba(package):
+    assert keys(package) != keys(package, NUMBA_OPT="1")
+
+
+def test_a_changed_kernel_is_not_served_from_the_old_entry(package, tmp_path):
+    folder = tmp_path / "cache"
+    code = TWO_ROWS
+    run(folder, code, package.parent)
+    run(folder, NO_COMPILING + code, package.parent)
+    path = package / "backends" / "numba" / "_kernels.py"
+    text = path.read_text()
+    assert text.count("out[d] += sr * r\n") == 1
+    path.write_text(text.replace("out[d] += sr * r\n", "out[d] += 2 * sr * r\n"))
+    with pytest.raises(AssertionError, match="twice the loss"):
+        run(folder, code, package.parent)
+
+
+def test_entries_of_different_calls_do_not_meet(anew, tmp_path):
+    # One kernel in many variants, each stored in an entry of its own.
+    X = (np.arange(100) % 7).reshape(50, 2)
+    y, s = np.arange(50) % 5, 1 + np.arange(50) % 3
+    variants = list(itertools.product(("f4", "f8"), (False, True), (False, True)))
+
+    def calls():
+        for dtype, weighted, predicting in variants:
+            prediction = np.empty(50, dtype) if predicting else None
+            value = fastgd.mse_and_gradient(
+                X.astype(dtype),
+                y.astype(dtype),
+                np.ones(2),
+                sample_weight=s if weighted else None,
+                prediction=prediction,
+            )
+            expected = np.average((X.sum(axis=1) - y) ** 2, weights=s if weighted else None)
+            assert value.mse == pytest.approx(expected, rel=1e-12)
+            assert not predicting or (prediction == X.sum(axis=1)).all()
+
+    anew(tmp_path)
+    calls()
+    assert len(entries(tmp_path)) == len(variants)
+    compilations = anew(tmp_path)
+    calls()
+    assert not compilations
+
+
+def test_a_second_call_compiles_nothing(monkeypatch):
+    rng = np.random.default_rng(1)
+    X, y = rng.standard_normal((300, 3)), rng.standard_normal(300)
+    cases = [(X, y), (X.astype("f4"), y.astype("f4")), (X[:, 0], y), (np.asfortranarray(X), y)]
+
+    def calls(n=300):
+        for A, t in cases:
+            fastgd.fit(A[:n], t[:n], tol=1e-3)
+            fastgd.mse_and_gradient(A[:n], t[:n], 0.0 if A.ndim == 1 else np.zeros(3))
+
+    calls()
+
+    def refuse(*_):
+        raise AssertionError("compiled or loaded a second time")
+
+    monkeypatch.setattr(_compile, "_compile", refuse)
+    calls()
+    calls(100)  # of another size
+    for A, _ in cases:  # and read-only
+        A.flags.writeable = False
+    calls()
+
+
+def test_one_compilation_serves_all_that_lies_in_rows(monkeypatch):
+    rng = np.random.default_rng(1)
+    X, y = rng.standard_normal((60, 20)), rng.standard_normal(60)
+    fastgd.mse_and_gradient(X, y, np.zeros(20))
+    count = len(_compile._entries)
+    for d in range(17, 24):  # long rows: any number of features, any slice
+        for view in (X[:, :d] if d <= 20 else np.ones((60, d)), np.ones((120, d))[::2]):
+            fastgd.mse_and_gradient(view, y, np.zeros(view.shape[1]))
+    assert len(_compile._entries) == count
+
+
+TIMES = """
+import time
+import numpy as np, numba, numba.extending
+import fastgd
+imported = time.process_time()
+x = np.arange(100, dtype="f4")
+fastgd.fit(x, 2 * x + 1)
+print(time.process_time() - imported)
+"""
+
+
+def test_start_up_with_a_warm_cache(tmp_path):
+    # Time of the processor, and the best of three, since other processes are at work.
+    cold = float(run(tmp_path, TIMES, OPENBLAS_NUM_THREADS="1"))
+    warm = min(float(run(tmp_path, TIMES, OPENBLAS_NUM_THREADS="1")) for _ in range(3))
+    assert warm < 0.5
+    assert warm < cold

@@ -7,9 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from fastgd import warmup
+from fastgd import fit, mse_and_gradient, warmup
+from fastgd.backends.numba import _compile
 
 AFTERWARDS = """
+import warnings
 import numpy as np
 import fastgd
 from fastgd.backends.numba import _compile
@@ -20,24 +22,64 @@ def refuse(*_):
     raise AssertionError("compiled after all")
 
 _compile._compile = refuse
+warnings.simplefilter("ignore", fastgd.ConvergenceWarning)
 X = np.array([[1, 2, 0], [3, 4, 1], [5, 7, 0], [8, 8, 1]], "{dtype}", order="{order}")
 y = X.sum(axis=1)
 weight = np.ones(4, "{dtype}") if {weighted} else None
+options = {{"sample_weight": weight, "precision": "{precision}"}}
 for prediction in (None, np.empty_like(y)):
-    fastgd.mse_and_gradient(X, y, np.zeros(3), prediction=prediction, sample_weight=weight)
-fastgd.fit(X, y, sample_weight=weight, tol=1e-3)
+    fastgd.mse_and_gradient(X, y, np.zeros(3), prediction=prediction, **options)
+for strategy in ("auto", "stream", "moments"):
+    fastgd.fit(X, y, strategy=strategy, tol=1e-3, **options)
+    fastgd.fit(X, y, strategy=strategy, learning_rate=0.01, tol=0.9, max_iter=5, **options)
+if "{order}" == "C":
+    half = None if weight is None else weight[::2].copy()
+    fastgd.fit(X[::2], y[::2], tol=1e-3, precision="{precision}", sample_weight=half)
 """
 
 
-@pytest.mark.parametrize(("dtype", "order", "weighted"), [("float32", "F", True)])
-def test_leaves_nothing_to_compile(tmp_path, dtype, order, weighted):
-    arguments = f"3, dtype='{dtype}', order='{order}', sample_weight={weighted}"
-    code = AFTERWARDS.format(arguments=arguments, dtype=dtype, order=order, weighted=weighted)
-    subprocess.run(
+@pytest.mark.parametrize(
+    ("dtype", "order", "weighted", "precision"),
+    [
+        ("float32", "F", True, "double"),
+        ("float32", "C", False, "single"),
+    ],
+)
+def test_leaves_nothing_to_compile(tmp_path, dtype, order, weighted, precision):
+    options = {"dtype": dtype, "order": order, "sample_weight": weighted, "precision": precision}
+    code = AFTERWARDS.format(
+        arguments=f"3, **{options}",
+        dtype=dtype,
+        order=order,
+        weighted=weighted,
+        precision=precision,
+    )
+    done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
-        check=True,
+        capture_output=True,
+        text=True,
         env={**os.environ, "FASTGD_CACHE_DIR": str(tmp_path)},
     )
+    assert done.returncode == 0, done.stderr
+
+
+def test_of_one_feature_serves_one_dimension(monkeypatch):
+    x = np.arange(50, dtype="f4")
+    warmup(1)
+
+    def refuse(*_):
+        raise AssertionError("compiled after all")
+
+    monkeypatch.setattr(_compile, "_compile", refuse)
+    fit(x, 2 * x, tol=1e-3)
+    mse_and_gradient(x, 2 * x, 0.5)
+
+
+def test_without_arguments_is_quick_the_second_time():
+    warmup()
+    before = len(_compile._entries)
+    warmup()
+    assert len(_compile._entries) == before
 
 
 def test_is_silent(capsys):
@@ -50,11 +92,16 @@ def test_is_silent(capsys):
     ("arguments", "error", "words"),
     [
         ({"n_features": 0}, ValueError, "n_features must be an integer of at least 1"),
+        ({"n_features": -1}, ValueError, "n_features must be an integer of at least 1"),
+        ({"n_features": "3"}, TypeError, "n_features must be an integer"),
+        ({"n_features": True}, TypeError, "n_features must be an integer"),
         ({"n_features": 2.0}, TypeError, "n_features must be an integer"),
         ({"dtype": "float16"}, ValueError, "dtype must be float32 or float64; got float16"),
         ({"dtype": int}, ValueError, "dtype must be float32 or float64; got int64"),
         ({"dtype": "decimal"}, TypeError, "decimal"),
         ({"order": "A"}, ValueError, "order must be one of 'C', 'F'"),
+        ({"order": None}, ValueError, "order must be one of 'C', 'F'"),
+        ({"precision": None}, ValueError, "precision must be one of 'double', 'single'"),
         ({"sample_weight": [1.0]}, TypeError, "sample_weight must be True or False"),
         ({"precision": "half"}, ValueError, "precision must be one of 'double', 'single'"),
     ],

@@ -39,9 +39,9 @@ def open_pass(
             product = X @ w
             if prediction is not None:
                 prediction[block] = product + dtype.type(intercept)
-            # y may be finer than the products: the intercept is taken from it first.
-            target = problem.y[block].astype(np.result_type(problem.y, dtype), copy=False)
-            r = product + (intercept - target).astype(dtype, copy=False)
+            # In float64, for both may be large, and y finer than the products.
+            shifted = intercept - problem.y[block].astype(np.float64, copy=False)
+            r = product + shifted.astype(dtype, copy=False)
             sr = r if weight is None else weight[block] * r
             squares += float(_short_sums(sr, r[:, np.newaxis])[0])
             products += _short_sums(sr, X)

@@ -29,15 +29,15 @@ def _emit_columns(context: Any, b: Builder, signature: Any, args: Any) -> Value:
     stored = context.get_value_type(signature.args[0].dtype)
     y_stored = context.get_value_type(signature.args[1].dtype)
     scalar = context.get_value_type(signature.args[4].dtype)
-    finer = emit.DOUBLE if emit.DOUBLE in (scalar, y_stored) else scalar
     count = emit.lanes(scalar)
     d = cgutils.unpack_tuple(b, X.shape, 2)[1]
     stride = b.sdiv(cgutils.unpack_tuple(b, X.strides, 2)[1], const(emit.size(stored)))
     grouped = b.sub(d, b.srem(d, const(COLUMNS_ABREAST)))
     intercept = emit.splat(b, emit.convert(b, args[5], scalar), count)
-    y_intercept = emit.splat(b, emit.convert(b, args[5], finer), count)
+    y_intercept = emit.splat(b, args[5], count)
     n_sums = 2 if weight is None else 3
     totals = emit.Accumulators(b, emit.DOUBLE, count, n_sums)
+    block_sums = emit.Accumulators(b, emit.DOUBLE, count, n_sums)
 
     def feature(j: Value, row: Value) -> Value:
         offset = b.add(b.mul(j, stride), row)
@@ -77,16 +77,16 @@ def _emit_columns(context: Any, b: Builder, signature: Any, args: Any) -> Value:
             if prediction is not None:
                 predicted = emit.convert(b, emit.add(b, product, intercept), stored)
                 emit.store(b, predicted, prediction.data, row)
-            target = emit.convert(b, emit.load(b, y.data, row, count, y_stored), finer)
+            target = emit.convert(b, emit.load(b, y.data, row, count, y_stored), emit.DOUBLE)
             shifted = emit.subtract(b, y_intercept, target)
             r = emit.add(b, product, emit.convert(b, shifted, scalar))
             sr = r
             if weight is not None:
                 s = emit.convert(b, emit.load(b, weight.data, row, count, stored), scalar)
                 sr = emit.multiply(b, s, r)
-                totals.add(b, 2, emit.convert(b, s, emit.DOUBLE))
-            totals.add(b, 0, emit.convert(b, emit.multiply(b, sr, r), emit.DOUBLE))
-            totals.add(b, 1, emit.convert(b, sr, emit.DOUBLE))
+                block_sums.add(b, 2, emit.convert(b, s, emit.DOUBLE))
+            block_sums.add(b, 0, emit.convert(b, emit.multiply(b, sr, r), emit.DOUBLE))
+            block_sums.add(b, 1, emit.convert(b, sr, emit.DOUBLE))
             emit.store(b, sr, scratch.data, i)
 
     def each_group(work: Any, first_row: Value, length: Value) -> None:
@@ -105,6 +105,7 @@ def _emit_columns(context: Any, b: Builder, signature: Any, args: Any) -> Value:
         each_group(add_products, first_row, length)
         residuals(first_row, length)
         each_group(add_gradients, first_row, length)
+        block_sums.move_to(b, totals)
     for k, value in enumerate(totals.get(b)):
         emit.add_to_memory(b, emit.total(b, value), out.data, b.add(d, const(k)))
     return context.get_dummy_value()

@@ -24,7 +24,9 @@ CHUNK_BYTES = 512 << 10
 PACKED_ROWS = 16
 # Groups of many columns are kept long: a sum of squares of columns is added for each.
 FEW_COLUMNS = 64
-LEAST_GROUP_ROWS = 4096
+LEAST_GROUP_ROWS, MOST_GROUP_ROWS = 256, 4096
+# But no longer than an interrupt may wait: a tenth of a second or so.
+GROUP_PRODUCTS = 2_000_000_000
 # Below this a pass stays in the caller's thread: about half a millisecond.
 THREADING_PRODUCTS = 20_000_000
 # A pivot this many squared deviations from the mean has cost too many digits.
@@ -102,7 +104,10 @@ def _read_about(
     add_rows = compiled(moments_kernel(layout_X, layout_y), key, moments_signature)
 
     padded = -(-(n_columns + 1) // _gram.BLOCK) * _gram.BLOCK
-    length = max(group_rows(problem), LEAST_GROUP_ROWS if n_columns > FEW_COLUMNS else 0)
+    length = group_rows(problem)
+    if n_columns > FEW_COLUMNS:
+        swift = GROUP_PRODUCTS // n_columns**2
+        length = max(LEAST_GROUP_ROWS, min(max(length, MOST_GROUP_ROWS), swift))
     n_groups = -(-n // length)
     like = np.empty(0, dtype)
 

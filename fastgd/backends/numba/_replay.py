@@ -52,7 +52,7 @@ def replay_gd(quadratic, change, rule, limits, params, before, gradient, losses,
             squares += slope[j] * away[j]
         loss = squares / weights
         by_intercept = factor * total
-        norm, terms = 0.0, intercept * intercept + loss * far
+        norm, terms = 0.0, loss * far
         for i in range(d):
             product = total * mean[i]
             for j in range(d):

@@ -16,8 +16,9 @@ from numba.extending import intrinsic
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._emit import Builder, Value, const
 
-# Gradients in float32 are kept this short, then added to float64.
-ROWS_A_CHUNK = 64
+# Runs of sums: at most 64 rows in float32, then float64; and so many in float64, for a single run
+# over a hundred million equal terms would be off by 1e-11.
+ROWS_A_RUN = {emit.SINGLE: 64, emit.DOUBLE: 4096}
 UNROLL = 4
 
 
@@ -43,10 +44,10 @@ def _emit_rows(
     padded = b.select(has_tail, b.add(tail, const(count)), tail)
 
     intercept = emit.splat(b, emit.convert(b, args[5], scalar), n_rows)
-    finer = emit.DOUBLE if emit.DOUBLE in (scalar, y_stored) else scalar
-    y_intercept = emit.splat(b, emit.convert(b, args[5], finer), n_rows)
+    y_intercept = emit.splat(b, args[5], n_rows)
     n_sums = 2 if weight is None else 3
     totals = emit.Accumulators(b, emit.DOUBLE, n_rows, n_sums)
+    sums = emit.Accumulators(b, emit.DOUBLE, n_rows, n_sums)
     dots = emit.Accumulators(b, scalar, count, n_rows)
     unrolled = emit.Accumulators(b, scalar, count, UNROLL)
 
@@ -92,16 +93,16 @@ def _emit_rows(
         if prediction is not None:
             predicted = emit.convert(b, emit.add(b, product, intercept), stored)
             emit.store(b, predicted, prediction.data, row)
-        target = emit.convert(b, emit.load(b, y.data, row, n_rows, y_stored), finer)
+        target = emit.convert(b, emit.load(b, y.data, row, n_rows, y_stored), emit.DOUBLE)
         shifted = emit.subtract(b, y_intercept, target)
         r = emit.add(b, product, emit.convert(b, shifted, scalar))
         sr = r
         if weight is not None:
             s = emit.convert(b, emit.load(b, weight.data, row, n_rows, stored), scalar)
             sr = emit.multiply(b, s, r)
-            totals.add(b, 2, emit.convert(b, s, emit.DOUBLE))
-        totals.add(b, 0, emit.convert(b, emit.multiply(b, sr, r), emit.DOUBLE))
-        totals.add(b, 1, emit.convert(b, sr, emit.DOUBLE))
+            sums.add(b, 2, emit.convert(b, s, emit.DOUBLE))
+        sums.add(b, 0, emit.convert(b, emit.multiply(b, sr, r), emit.DOUBLE))
+        sums.add(b, 1, emit.convert(b, sr, emit.DOUBLE))
         factors = [
             emit.splat(b, b.extract_element(sr, ir.Constant(emit.I32, i)), count)
             for i in range(n_rows)
@@ -130,12 +131,13 @@ def _emit_rows(
             emit.store(b, emit.add(b, before, part), out.data, j)
             emit.store(b, emit.zero(scalar, count), g.data, j)
 
-    chunk = ROWS_A_CHUNK // n_rows if scalar != emit.DOUBLE else 1 << 40
-    with emit.loop(b, const(0), n_blocks, chunk) as first:
-        stop = emit.smaller(b, b.add(first, const(chunk)), n_blocks)
+    run = ROWS_A_RUN[scalar] // n_rows
+    with emit.loop(b, const(0), n_blocks, run) as first:
+        stop = emit.smaller(b, b.add(first, const(run)), n_blocks)
         with emit.loop(b, first, stop) as index:
             block(index)
         move_gradient()
+        sums.move_to(b, totals)
     for k, value in enumerate(totals.get(b)):
         emit.add_to_memory(b, emit.total(b, value), out.data, b.add(padded, const(k)))
     return context.get_dummy_value()

@@ -16,8 +16,9 @@ from numba.extending import intrinsic
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._emit import Builder, Value, const
 
-# Sums in float32 are kept this short: at most 16 terms in a lane, then float64.
-TILES_A_CHUNK = 16
+# Runs of sums: at most 16 terms in a lane of float32, then float64; and so many of float64, for a
+# single run over a hundred million equal terms would be off by 1e-11.
+TILES_A_RUN = {emit.SINGLE: 16, emit.DOUBLE: 1024}
 
 
 def _emit_tiles(context: Any, b: Builder, signature: Any, args: Any, by_columns: bool) -> Value:
@@ -36,8 +37,7 @@ def _emit_tiles(context: Any, b: Builder, signature: Any, args: Any, by_columns:
 
     w = [emit.splat(b, c, count) for c in cgutils.unpack_tuple(b, args[4], d)]
     intercept = emit.splat(b, emit.convert(b, args[5], scalar), count)
-    finer = emit.DOUBLE if emit.DOUBLE in (scalar, y_stored) else scalar
-    y_intercept = emit.splat(b, emit.convert(b, args[5], finer), count)
+    y_intercept = emit.splat(b, args[5], count)
 
     def read_features(row: Value) -> list[Value]:
         if by_columns:
@@ -54,7 +54,7 @@ def _emit_tiles(context: Any, b: Builder, signature: Any, args: Any, by_columns:
 
     n_sums = d + (2 if weight is None else 3)
     totals = emit.Accumulators(b, emit.DOUBLE, count, n_sums)
-    sums = emit.Accumulators(b, scalar, count, n_sums) if scalar != emit.DOUBLE else totals
+    sums = emit.Accumulators(b, scalar, count, n_sums)
 
     def tile(index: Value) -> None:
         row = b.add(start, b.mul(index, const(count)))
@@ -65,8 +65,8 @@ def _emit_tiles(context: Any, b: Builder, signature: Any, args: Any, by_columns:
         if prediction is not None:
             predicted = emit.convert(b, emit.add(b, product, intercept), stored)
             emit.store(b, predicted, prediction.data, row)
-        # y may be finer than the products: the intercept is taken from it first.
-        target = emit.convert(b, emit.load(b, y.data, row, count, y_stored), finer)
+        # In float64, for both may be large, and y finer than the products.
+        target = emit.convert(b, emit.load(b, y.data, row, count, y_stored), emit.DOUBLE)
         shifted = emit.subtract(b, y_intercept, target)
         r = emit.add(b, product, emit.convert(b, shifted, scalar))
         sr = r
@@ -79,15 +79,11 @@ def _emit_tiles(context: Any, b: Builder, signature: Any, args: Any, by_columns:
         sums.add(b, d, emit.multiply(b, sr, r))
         sums.add(b, d + 1, sr)
 
-    if sums is totals:
-        with emit.loop(b, const(0), n_tiles) as index:
+    run = TILES_A_RUN[scalar]
+    with emit.loop(b, const(0), n_tiles, run) as first:
+        with emit.loop(b, first, emit.smaller(b, b.add(first, const(run)), n_tiles)) as index:
             tile(index)
-    else:
-        with emit.loop(b, const(0), n_tiles, TILES_A_CHUNK) as first:
-            stop = emit.smaller(b, b.add(first, const(TILES_A_CHUNK)), n_tiles)
-            with emit.loop(b, first, stop) as index:
-                tile(index)
-            sums.move_to(b, totals)
+        sums.move_to(b, totals)
     for k, value in enumerate(totals.get(b)):
         emit.add_to_memory(b, emit.total(b, value), out.data, const(k))
     return context.get_dummy_value()
