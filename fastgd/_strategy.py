@@ -16,11 +16,12 @@ from fastgd.backends import ColumnStatistics, Pass, Replay, Sums, load_backend
 
 # What collecting the moments costs, in reads of X by the fused kernel: the fit of a line to
 # ``python -m bench.moments`` (float32 of 400 MB and more, double precision, all threads).
-READS_AT_LEAST = 1.5
+READS_AT_LEAST = 2.5
 READS_A_FEATURE = 1 / 10
 
-# The library's own step needs column statistics, two products with the Hessian and an epoch.
-LEAST_READS = 4.0
+# The library's own step needs column statistics, products with the Hessian and some epochs. The
+# statistics alone cost as much as the moments of up to 64 columns, and else some 25 reads.
+LEAST_READS = 30.0
 
 # Moments of more features are collected only when asked for: they take d^2 doubles.
 MOST_FEATURES = 4096
@@ -28,7 +29,7 @@ MOST_FEATURES = 4096
 
 def moments_cost(n_features: int) -> float:
     """What collecting the moments costs, in reads of X."""
-    return max(READS_AT_LEAST, READS_A_FEATURE * n_features)
+    return READS_AT_LEAST + READS_A_FEATURE * n_features
 
 
 class Reader:
@@ -45,8 +46,10 @@ class Reader:
         self._open: AbstractContextManager[Pass] | None = None
         self._read: Pass | None = None
         self._n_reads = 0
-        self._budget = 0.0 if isinstance(source, Moments) else _budget(source, settings)
-        self._moments: Moments | None = None
+        self._budget = 0.0
+        if isinstance(source, Problem):
+            self._budget = reads_before_moments(source.n_features, settings)
+        self.moments: Moments | None = None
         self.quadratic: Quadratic | None = None
         if self._budget <= 0.0:
             self._collect()
@@ -69,7 +72,7 @@ class Reader:
             return "moments: as given"
         reads = "1 read" if self._n_reads == 1 else f"{self._n_reads} reads"
         asked = "as asked for" if self._settings.strategy != "auto" else ""
-        if self._moments is None:
+        if self.moments is None:
             return f"stream: {reads}, {asked or 'fewer than moments would have cost'}"
         if self._n_reads == 0:
             return f"moments: 1 read, {asked or 'less than an epoch-by-epoch fit would have cost'}"
@@ -86,12 +89,12 @@ class Reader:
 
     def column_statistics(self) -> ColumnStatistics:
         """Means and deviations of the columns of X."""
-        if self._moments is None:
+        if self.moments is None:
             self._n_reads += 1
             return self._module.column_statistics(self._arrays, self._settings.n_threads)
         d = self._source.n_features
-        variance = np.diagonal(self._moments.scatter)[:d] / self._moments.weight_sum
-        return ColumnStatistics(self._moments.mean[:d], np.sqrt(np.maximum(variance, 0.0)))
+        variance = np.diagonal(self.moments.scatter)[:d] / self.moments.weight_sum
+        return ColumnStatistics(self.moments.mean[:d], np.sqrt(np.maximum(variance, 0.0)))
 
     def __call__(self, coef: NDArray[np.float64], intercept: float) -> Sums:
         """The sums at these coefficients."""
@@ -111,12 +114,12 @@ class Reader:
     def _collect(self) -> None:
         self._close()
         if isinstance(self._source, Moments):
-            self._moments = self._source
+            self.moments = self._source
         else:
             # Always in double: with float32 sums the minimum itself would move.
             settings = self._settings
-            self._moments = moments_of(self._source, settings.backend, "double", settings.n_threads)
-        self.quadratic = quadratic_of(self._moments)
+            self.moments = moments_of(self._source, settings.backend, "double", settings.n_threads)
+        self.quadratic = quadratic_of(self.moments)
 
     @property
     def _arrays(self) -> Problem:
@@ -129,14 +132,14 @@ class Reader:
             self._open = self._read = None
 
 
-def _budget(problem: Problem, settings: Settings) -> float:
+def reads_before_moments(n_features: int, settings: Settings) -> float:
     """Reads to spend on streaming before the moments are collected."""
     if settings.strategy == "stream":
         return np.inf
     if settings.strategy == "moments":
         return 0.0
-    cost = moments_cost(problem.n_features)
-    if problem.n_features > MOST_FEATURES:
+    cost = moments_cost(n_features)
+    if n_features > MOST_FEATURES:
         return np.inf
     if settings.learning_rate is not None:  # known beforehand: every epoch, and the last loss
         return 0.0 if settings.max_iter + 1 > cost else np.inf

@@ -97,7 +97,7 @@ def _emit_products(context: Any, b: Builder, signature: Any, args: Any) -> Value
     n_columns, length = cgutils.unpack_tuple(b, scratch.shape, 2)
     sums = emit.Accumulators(b, scalar, count, BLOCK * BLOCK)
 
-    def block(left: Value, right: Value) -> None:
+    def block(left: Value, right: Value, diagonal: bool) -> None:
         sums.clear(b)
         with emit.loop(b, const(0), n_rows, count) as i:
 
@@ -107,8 +107,8 @@ def _emit_products(context: Any, b: Builder, signature: Any, args: Any) -> Value
 
             lefts = [column(left, k) for k in range(BLOCK)]
             for m in range(BLOCK):
-                right_column = column(right, m)
-                for k in range(BLOCK):
+                right_column = lefts[m] if diagonal else column(right, m)
+                for k in range(m + 1 if diagonal else BLOCK):
                     sums.add(b, k * BLOCK + m, emit.multiply(b, lefts[k], right_column))
         # Totals come as vectors, several at a time.
         values = sums.get(b)
@@ -123,11 +123,10 @@ def _emit_products(context: Any, b: Builder, signature: Any, args: Any) -> Value
                 before = emit.load(b, out.data, offset, BLOCK, emit.DOUBLE)
                 emit.store(b, b.fadd(before, part), out.data, offset)
 
-    with (
-        emit.loop(b, const(0), n_columns, BLOCK) as left,
-        emit.loop(b, left, n_columns, BLOCK) as right,
-    ):
-        block(left, right)
+    with emit.loop(b, const(0), n_columns, BLOCK) as left:
+        block(left, left, diagonal=True)
+        with emit.loop(b, b.add(left, const(BLOCK)), n_columns, BLOCK) as right:
+            block(left, right, diagonal=False)
     return context.get_dummy_value()
 
 

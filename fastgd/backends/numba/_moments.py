@@ -43,12 +43,10 @@ def _pack_remaining(X, weight, pivot, scratch, start, done, n_rows, first_column
 
 
 @njit(nogil=True)
-def _pack_ones(weight, scratch, start, n_rows, column, padded):
-    ones = scratch[column]
+def _pack_roots(weight, scratch, start, n_rows, column):
+    roots = scratch[column]
     for i in range(n_rows):
-        ones[i] = 1.0 if weight is None else np.sqrt(np.float64(weight[start + i]))
-    for j in range(column + 1):
-        scratch[j, n_rows:padded] = 0.0
+        roots[i] = np.sqrt(np.float64(weight[start + i]))
 
 
 @cache
@@ -63,15 +61,20 @@ def moments_kernel(layout_X: str, layout_y: str) -> Callable[..., None]:
         fitting = CHUNK_BYTES // (n_columns * like.itemsize) // PACKED_ROWS * PACKED_ROWS
         length = max(2 * PACKED_ROWS, min(CHUNK_ROWS, fitting))
         scratch = np.zeros((n_columns, length), like.dtype)
+        scratch[ones] = 1.0
         for first in range(start, stop, length):
             n_rows = min(length, stop - first)
             whole = min(n_rows, n - 1 - first) // PACKED_ROWS * PACKED_ROWS
             pack_X(X, weight, pivot, scratch, first, whole, 0, fixed_X)
             pack_y(y, weight, pivot, scratch, first, whole, d, fixed_y)
-            _pack_remaining(X, weight, pivot, scratch, first, whole, n_rows, 0)
-            _pack_remaining(y, weight, pivot, scratch, first, whole, n_rows, d)
+            if weight is not None:
+                _pack_roots(weight, scratch, first, n_rows, ones)
             padded = -(-n_rows // PACKED_ROWS) * PACKED_ROWS
-            _pack_ones(weight, scratch, first, n_rows, ones, padded)
+            if whole < padded:
+                _pack_remaining(X, weight, pivot, scratch, first, whole, n_rows, 0)
+                _pack_remaining(y, weight, pivot, scratch, first, whole, n_rows, d)
+                for j in range(ones + 1):
+                    scratch[j, n_rows:padded] = 0.0
             _gram.add_products(scratch, out, padded)
 
     kernel.__name__ = kernel.__qualname__ = f"moments_{layout_X}_{layout_y}"
