@@ -53,7 +53,7 @@ class Convergence:
     ) -> None:
         self.learning_rate = learning_rate
         self.gradient_scale = gradient_scale
-        self._tol, self._epsilon = tol, epsilon
+        self._tol, self.epsilon = tol, epsilon
         self._coordinates = coordinates
         self._find_curvature = find_curvature
         self._curvature = curvature
@@ -84,8 +84,8 @@ class Convergence:
             self._tol,
             math.nan if self._curvature is None else self._curvature.smallest,
             self.gradient_scale,
-            (STOPPING_UNITS * self._epsilon) ** 2,
-            (GROWING_UNITS * self._epsilon) ** 2,
+            (STOPPING_UNITS * self.epsilon) ** 2,
+            (GROWING_UNITS * self.epsilon) ** 2,
         )
 
     def is_met(self, point: Point) -> bool:
@@ -104,7 +104,11 @@ class Convergence:
 
     def _rounding(self, point: Point, units: float) -> float:
         """The excess that rounding errors of so many units can make appear."""
-        return self._coordinates.rounding(point.params, point.loss, units * self._epsilon)
+        params = point.params
+        if self.runs_on and self._curvature is not None:
+            # The size of the columns, which the user's coordinates do not tell: L bounds it.
+            params = params * math.sqrt(self._curvature.largest / (2.0 * self.gradient_scale))
+        return units**2 * self._coordinates.rounding(params, point.loss, self.epsilon)
 
     def _bound(self, point: Point, curvature: float) -> float:
         squared_norm = float(point.gradient @ point.gradient)

@@ -19,6 +19,8 @@ from fastgd.backends import ColumnStatistics
 # A deviation below this part of the mean is the rounding of float64 sums: the column is constant.
 CONSTANT = 1e-12
 
+DOUBLE = float(np.finfo(np.float64).eps)
+
 
 class Coordinates(NamedTuple):
     """An affine change of parameters; ``params`` is v, followed by c if there is an intercept.
@@ -67,14 +69,17 @@ class Coordinates(NamedTuple):
         Products with the coefficients err in the predictions, and products of the residuals with
         the columns in the gradient: as many deviations as the columns lie from zero.
         """
-        coef, _ = self.from_params(params)
-        spread, far = self.rounding_terms()
-        return float(epsilon**2 * (coef**2 @ spread + loss * far))
+        coef, intercept = self.from_params(params)
+        spread, far, apart = self.rounding_terms(epsilon)
+        return float(epsilon**2 * (coef**2 @ spread + loss * far + apart * intercept**2))
 
-    def rounding_terms(self) -> tuple[NDArray[np.float64], float]:
-        """The factors of ``coef**2`` and of the loss in `rounding`."""
+    def rounding_terms(self, epsilon: float) -> tuple[NDArray[np.float64], float, float]:
+        """The factors of ``coef**2``, of the loss and of ``intercept**2`` in `rounding`.
+
+        The intercept meets y in float64, whatever the precision of the products.
+        """
         far = 1.0 + (self.center * self.inverse_scale) ** 2
-        return self.center**2 + self.scale**2, float(far.sum())
+        return self.center**2 + self.scale**2, float(far.sum()), (DOUBLE / epsilon) ** 2
 
 
 def literal(n_features: int, fit_intercept: bool) -> Coordinates:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 
 def write_npz(path: Path, kind: str, version: int, fields: Mapping[str, Any]) -> None:
     """Write `fields` to `path`, whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    # Opened as any file is, so that it gets the usual permissions.
+    temporary = path.with_name(f"{path.name}.{os.getpid()}-{uuid4().hex}.tmp")
+    file = open(temporary, "xb")  # noqa: SIM115  # an error here leaves nothing to remove
     try:
-        with os.fdopen(handle, "wb") as file:
+        with file:
             np.savez(file, format=np.str_(kind), version=np.int64(version), **fields)
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -36,22 +38,24 @@ def read_npz(path: Path, kind: str, version: int) -> dict[str, NDArray[Any]]:
     ValueError
         If it is no such file, is newer than this release, or is damaged.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            fields = {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
-        raise
-    except (
-        zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, AttributeError,
-        NotImplementedError, RuntimeError, SyntaxError, TypeError, MemoryError, OverflowError,
-    ) as error:  # fmt: skip  # whatever a damaged archive makes numpy and zipfile raise
-        raise ValueError(f"{path} cannot be read as a file of {kind}: {error}") from None
+    with open(path, "rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                fields = {name: archive[name] for name in archive.files}
+        except (
+            zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError, TypeError,
+            AttributeError, NotImplementedError, RuntimeError, SyntaxError, MemoryError,
+            OverflowError,
+        ) as error:  # fmt: skip  # whatever a damaged archive makes numpy and zipfile raise
+            raise ValueError(f"{path} cannot be read as a file of {kind}: {error}") from None
     if str(fields.get("format")) != kind:
         raise ValueError(f"{path} is not a file of {kind}")
     try:
         found = int(fields["version"])
     except (KeyError, TypeError, ValueError):
         raise ValueError(f"{path} has no version") from None
+    if found < 1:
+        raise ValueError(f"{path} says it is version {found} of {kind}, which never was")
     if found > version:
         raise ValueError(
             f"{path} is version {found} of {kind}; this release reads up to {version}: upgrade"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,6 +12,7 @@ from numpy.typing import ArrayLike
 from fastgd._convergence import Convergence
 from fastgd._coordinates import Coordinates, literal, standardised
 from fastgd._errors import ConvergenceWarning, DivergenceError
+from fastgd._inference import infer
 from fastgd._loop import Descent, descend
 from fastgd._moments import Moments
 from fastgd._objective import Objective, Point
@@ -142,7 +144,7 @@ def fit(
         n_threads,
         verbose,
     )
-    problem = _source(X, y, sample_weight, settings)
+    problem = as_source(X, y, sample_weight, settings)
     coef, intercept = check_start(problem, settings, coef_init, intercept_init)
     # What overflows or is not a number is looked for, and never returned.
     with np.errstate(over="ignore", invalid="ignore"), Reader(problem, settings) as read:
@@ -165,12 +167,13 @@ def fit(
     return result
 
 
-def _source(
+def as_source(
     X: ArrayLike | Moments,
     y: ArrayLike | None,
     sample_weight: ArrayLike | None,
     settings: Settings,
 ) -> Problem | Moments:
+    """What a descent reads: checked arrays, or moments as they were given."""
     if not isinstance(X, Moments):
         if y is None:
             raise TypeError("y must be given, unless X is fastgd.Moments; got None")
@@ -240,6 +243,8 @@ def _result(
         method="gd",
         strategy=read.strategy,
         backend=read.backend,
+        moments=read.moments,
+        _infer=partial(infer, fit_intercept=objective.coordinates.fit_intercept),
     )
 
 

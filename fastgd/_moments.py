@@ -165,6 +165,7 @@ class Moments:
         spread = np.diagonal(self.scatter)
         if (np.diagonal(scatter) < -1e-8 * spread).any():
             raise ValueError("the difference of moments is no data: a variance would be negative")
+        np.fill_diagonal(scatter, np.maximum(np.diagonal(scatter), 0.0))  # rounding
         return replace(self, n_samples=n_left, weight_sum=left, mean=mean, scatter=scatter)
 
     def __eq__(self, other: object) -> bool:

@@ -37,12 +37,13 @@ def descend_quadratic(
         quadratic.weights,
     )
     factor = 2.0 if objective.reduction == "sum" else 2.0 / quadratic.weights
-    spread, far = coordinates.rounding_terms()
+    spread, far, apart = coordinates.rounding_terms(plan.epsilon)
     change = (
         np.ascontiguousarray(coordinates.center),
         coordinates.inverse_scale,
         spread,
         far,
+        apart,
         coordinates.fit_intercept,
         factor,
     )

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from fastgd._inference import Inference
+    from fastgd._moments import Moments
 
 
 class StopReason(Enum):
@@ -49,6 +54,8 @@ class FitResult:
     strategy : str
         Whether X was read each epoch or once, for its moments, how often in all, and why.
     backend : str
+    moments : Moments or None
+        Of the data, where the fit collected them or was given them.
     """
 
     coef: float | NDArray[np.float64]
@@ -63,6 +70,11 @@ class FitResult:
     method: str
     strategy: str
     backend: str
+    moments: Moments | None = field(default=None, repr=False, compare=False)
+    # Given by fit(): a result knows of no other part of the library.
+    _infer: Callable[[FitResult, Moments | None], Inference] | None = field(
+        default=None, repr=False, compare=False
+    )
 
     def predict(self, X: ArrayLike) -> float | NDArray[np.floating[Any]]:
         """Predict ``X @ coef + intercept``.
@@ -100,3 +112,43 @@ class FitResult:
         predicted: NDArray[np.floating[Any]] = array @ self.coef.astype(dtype)
         predicted += dtype(self.intercept)
         return predicted
+
+    def summary(self, moments: Moments | None = None) -> Inference:
+        """R^2, residual variance, standard errors, t values and more; printed, a table.
+
+        Computed when asked for, from moments: the data are not read again.
+
+        Parameters
+        ----------
+        moments : Moments, optional
+            Of the data of the fit; needed where the fit streamed and has none of its own.
+
+        Returns
+        -------
+        Inference
+            Standard errors take the coefficients for those of least squares.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there are no moments, or not of such data.
+
+        Examples
+        --------
+        >>> import fastgd
+        >>> x, y = [0.0, 1.0, 2.0, 3.0, 4.0], [1.0, 2.9, 5.1, 7.2, 8.8]
+        >>> table = fastgd.fit(x, y, strategy="moments").summary()
+        >>> table.standard_errors.round(4).tolist(), round(table.r_squared, 4)
+        ([0.1407, 0.0574], 0.9975)
+        >>> print(table)
+                              Least squares by gradient descent
+        ...
+                           coef    std err          t      P>|t|     [0.025     0.975]
+        ------------------------------------------------------------------------------
+        const            1.0200      0.141      7.249      0.005      0.572      1.468
+        x1               1.9900     0.0574     34.641      0.000      1.807      2.173
+        ...
+        """
+        if self._infer is None:
+            raise ValueError("summary() needs a result that fit() returned")
+        return self._infer(self, moments)

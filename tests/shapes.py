@@ -62,3 +62,4 @@ def use_small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_choice, "GROUP_BYTES", SMALL_GROUP_BYTES)
     monkeypatch.setattr(_moments, "THREADING_PRODUCTS", 0)
     monkeypatch.setattr(_moments, "LEAST_GROUP_ROWS", 64)
+    monkeypatch.setattr(_moments, "MOST_GROUP_ROWS", 64)

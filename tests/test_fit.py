@@ -166,6 +166,21 @@ class TestLiteralStep:
             assert result.converged
             assert result.coef == pytest.approx(np.arange(1, 4), abs=1e-5)
 
+    @pytest.mark.parametrize("power", [-12, 12])
+    def test_is_judged_the_same_in_any_unit(self, backend, strategy, kind, power, rng):
+        # Powers of 2 change no digit: the same descent, in other units of X.
+        X = (rng.standard_normal((200, 3)) * [1.0, 0.5, 0.1]).astype(kind.dtype)
+        y = (X @ [1.0, 2.0, 3.0] + 0.1 * rng.standard_normal(200)).astype(kind.dtype)
+        unit = 2.0**power
+        for max_iter in (20, 60, 2000):
+            options = {"max_iter": max_iter, "precision": kind.precision, "strategy": strategy}
+            options |= {"fit_intercept": False, "backend": backend}
+            one = fit_anyway(X, y, learning_rate=0.5, **options)
+            other = fit_anyway(X * X.dtype.type(unit), y, learning_rate=0.5 / unit**2, **options)
+            assert np.array_equal(other.coef * unit, one.coef)
+            assert np.array_equal(other.loss_history, one.loss_history)
+            assert other.converged == one.converged
+
     @pytest.mark.parametrize("number", [np.float32(0.25), np.float64(0.25), 1])
     def test_may_be_any_real_number(self, backend, number):
         result = fit_anyway([1.0, -1.0], [1.0, 0.0], learning_rate=number, max_iter=1)
@@ -330,6 +345,7 @@ class TestAutomaticStep:
             precision=kind.precision,
         )
         assert result.converged
+        assert result.strategy.startswith(strategy)
         assert_least_squares(result, X, y, s, fit_intercept, kind)
 
     @pytest.mark.parametrize("fit_intercept", [True, False])
@@ -617,6 +633,7 @@ class TestDivergence:
         assert not last.converged
         assert last.stop_reason is StopReason.DIVERGED
         assert last.learning_rate == float(factor / largest)
+        assert last.n_iter < 10_000  # seen while it grows, not in the end
         assert len(last.loss_history) == last.n_iter + 1
         exact = evaluate(X, y, last.coef, last.intercept, options["sample_weight"])
         assert_close(last.loss, exact.mse, exact.mse_terms, 1e-6, "loss")

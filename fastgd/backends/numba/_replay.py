@@ -24,7 +24,7 @@ def replay_gd(quadratic, change, rule, limits, params, before, gradient, losses,
     `gradient` that of `params`. ``losses[-1]`` of a full run is the loss at `params`.
     """
     vectors, eigenvalues, minimum, mean, least, target_mean, weights = quadratic
-    center, inverse_scale, spread, far, fit_intercept, factor = change
+    center, inverse_scale, spread, far, apart, fit_intercept, factor = change
     rate, tol, curvature, gradient_scale, stop_rounding, growth_rounding = rule
     max_iter, growing_epochs, growth, runs_on = limits
     d = mean.shape[0]
@@ -52,7 +52,7 @@ def replay_gd(quadratic, change, rule, limits, params, before, gradient, losses,
             squares += slope[j] * away[j]
         loss = squares / weights
         by_intercept = factor * total
-        norm, terms = 0.0, loss * far
+        norm, terms = 0.0, loss * far + apart * intercept * intercept
         for i in range(d):
             product = total * mean[i]
             for j in range(d):
@@ -112,7 +112,7 @@ def _signature() -> Any:
     real, flag, index = types.float64, types.boolean, types.int64
     vector, matrix = types.Array(real, 1, "C"), types.Array(real, 2, "C")
     quadratic = types.Tuple((matrix, vector, vector, vector, real, real, real))
-    change = types.Tuple((vector, vector, vector, real, flag, real))
+    change = types.Tuple((vector, vector, vector, real, real, flag, real))
     rule = types.UniTuple(real, 6)
     limits = types.Tuple((index, index, real, flag))
     result = types.UniTuple(index, 2)
