@@ -1,14 +1,18 @@
 """Least squares by gradient descent on large arrays, at the speed of reading the array once."""
 
-from fastgd._cross_validation import CrossValidation, cross_validate
-from fastgd._errors import ConvergenceWarning, DivergenceError
-from fastgd._fit import fit
-from fastgd._gradient import MSEAndGradient, mse_and_gradient
-from fastgd._inference import Inference
-from fastgd._moments import Moments
-from fastgd._plan import Plan, plan
-from fastgd._result import FitResult, StopReason
-from fastgd._warmup import warmup
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastgd._cross_validation import CrossValidation, cross_validate
+    from fastgd._errors import ConvergenceWarning, DivergenceError
+    from fastgd._fit import fit
+    from fastgd._gradient import MSEAndGradient, mse_and_gradient
+    from fastgd._inference import Inference
+    from fastgd._moments import Moments
+    from fastgd._plan import Plan, plan
+    from fastgd._result import FitResult, StopReason
+    from fastgd._warmup import warmup
 
 __version__ = "0.1.0"
 
@@ -28,3 +32,33 @@ __all__ = [
     "plan",
     "warmup",
 ]
+
+# Names are loaded at first use (PEP 562): who fits a line pays for no cross-validation.
+_MODULES = {
+    "ConvergenceWarning": "_errors",
+    "CrossValidation": "_cross_validation",
+    "DivergenceError": "_errors",
+    "FitResult": "_result",
+    "Inference": "_inference",
+    "MSEAndGradient": "_gradient",
+    "Moments": "_moments",
+    "Plan": "_plan",
+    "StopReason": "_result",
+    "cross_validate": "_cross_validation",
+    "fit": "_fit",
+    "mse_and_gradient": "_gradient",
+    "plan": "_plan",
+    "warmup": "_warmup",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +13,8 @@ from numpy.typing import NDArray
 
 def write_npz(path: Path, kind: str, version: int, fields: Mapping[str, Any]) -> None:
     """Write `fields` to `path`, whole or not at all."""
+    from uuid import uuid4
+
     # Opened as any file is, so that it gets the usual permissions.
     temporary = path.with_name(f"{path.name}.{os.getpid()}-{uuid4().hex}.tmp")
     file = open(temporary, "xb")  # noqa: SIM115  # an error here leaves nothing to remove
@@ -38,6 +37,9 @@ def read_npz(path: Path, kind: str, version: int) -> dict[str, NDArray[Any]]:
     ValueError
         If it is no such file, is newer than this release, or is damaged.
     """
+    import zipfile
+    import zlib
+
     with open(path, "rb") as file:
         try:
             with np.load(file, allow_pickle=False) as archive:

