@@ -12,9 +12,9 @@ from fastgd._result import StopReason
 from fastgd.backends import Replay
 
 # What the compiled loop returns, in its order; the last means that a literal step may have
-# arrived, and that the curvature is wanted to tell.
+# arrived, and that the curvature is wanted to tell; or that it is time to look for an interrupt.
 REASONS = (StopReason.MAX_ITER, StopReason.CONVERGED, StopReason.DIVERGED)
-CONVERGED, MAYBE = 1, 3
+CONVERGED, MAYBE, PAUSED = 1, 3, 4
 
 
 def descend_quadratic(
@@ -52,11 +52,12 @@ def descend_quadratic(
     losses = np.empty(max_iter + 1)
     limits = (max_iter, GROWING_EPOCHS, GROWTH, plan.runs_on)
     code, epoch = run(q, change, plan.rule(), limits, params, before, gradient, losses, 0)
-    while code == MAYBE:
-        point = Point(params, float(losses[epoch]), gradient, start.weights)
-        if plan.excess(point) < plan.rule()[1] * point.loss:
-            code = CONVERGED
-            break
+    while code in (MAYBE, PAUSED):
+        if code == MAYBE:
+            point = Point(params, float(losses[epoch]), gradient, start.weights)
+            if plan.excess(point) < plan.rule()[1] * point.loss:
+                code = CONVERGED
+                break
         code, epoch = run(q, change, plan.rule(), limits, params, before, gradient, losses, epoch)
     reason = REASONS[code]
     last = Point(params, float(losses[epoch]), gradient, start.weights)

@@ -434,5 +434,5 @@ def test_start_up_with_a_warm_cache(tmp_path):
     # Time of the processor, and the best of three, since other processes are at work.
     cold = float(run(tmp_path, TIMES, OPENBLAS_NUM_THREADS="1"))
     warm = min(float(run(tmp_path, TIMES, OPENBLAS_NUM_THREADS="1")) for _ in range(3))
-    assert warm < 0.5
-    assert warm < cold
+    print(f"first fit: {cold:.2f} s with an empty cache, {warm:.2f} s with a filled one")
+    assert warm < cold / 2

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -107,8 +108,9 @@ class _DiskCache:
                 file.write(hashlib.sha256(payload).digest() + payload)
             os.replace(temporary, path)
         except Exception:
-            if temporary is not None and os.path.exists(temporary):
-                os.unlink(temporary)
+            if temporary is not None:
+                with suppress(OSError):
+                    os.unlink(temporary)
 
     def _path(self, signature: Any, target: Any) -> Path:
         parts = (signature, target.codegen().magic_tuple(), _build())

@@ -14,7 +14,11 @@ from numba import types
 from fastgd.backends import Replay
 from fastgd.backends.numba._compile import compiled
 
-MAX_ITER, CONVERGED, DIVERGED, MAYBE = 0, 1, 2, 3
+MAX_ITER, CONVERGED, DIVERGED, MAYBE, PAUSED = 0, 1, 2, 3, 4
+
+# Operations after which the loop comes back to Python, so that an interrupt waits no longer than
+# some hundredths of a second.
+OPERATIONS = 20_000_000
 
 
 def replay_gd(quadratic, change, rule, limits, params, before, gradient, losses, first):
@@ -30,7 +34,7 @@ def replay_gd(quadratic, change, rule, limits, params, before, gradient, losses,
     d = mean.shape[0]
     coef, away, slope = np.empty(d), np.empty(d), np.empty(d)
     last_params, last_gradient = params.copy(), gradient.copy()
-    rising = 0
+    pause = first + max(1, OPERATIONS // (d * d + 1))
     for epoch in range(first, max_iter + 1):
         # The loss and the gradient at params, as Quadratic.sums and Coordinates.gradient have it.
         offset = 0.0
@@ -68,8 +72,10 @@ def replay_gd(quadratic, change, rule, limits, params, before, gradient, losses,
         if not np.isfinite(loss) or not np.isfinite(norm):
             params[:], gradient[:] = last_params, last_gradient
             return DIVERGED, epoch - 1
-        rising = rising + 1 if epoch > 0 and loss > losses[epoch - 1] else 0
-        grown = rising >= growing_epochs and loss > growth * losses[epoch - growing_epochs]
+        grown = epoch >= growing_epochs and loss > growth * losses[epoch - growing_epochs]
+        if grown:
+            for k in range(growing_epochs):
+                grown = grown and losses[epoch - k] > losses[epoch - k - 1]
         if grown and loss > growth_rounding * terms:
             return DIVERGED, epoch
 
@@ -99,6 +105,8 @@ def replay_gd(quadratic, change, rule, limits, params, before, gradient, losses,
 
         if epoch == max_iter:
             break
+        if epoch == pause:
+            return PAUSED, epoch
         last_params[:], last_gradient[:] = params, gradient
         before[:] = gradient
         for i in range(params.shape[0]):
