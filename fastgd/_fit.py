@@ -235,7 +235,7 @@ def _result(
         intercept=intercept,
         loss=last.loss,
         loss_history=np.array(descent.losses),
-        # Not BLAS: the bits of its dot product depend on where the vector lies in memory.
+        # Not BLAS: its sums may depend on where a vector lies in memory.
         grad_norm=math.hypot(*gradient.tolist()),
         n_iter=descent.n_iter,
         converged=reason is StopReason.CONVERGED,
