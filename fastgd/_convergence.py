@@ -73,9 +73,23 @@ class Convergence:
                 self._tol * point.loss, self._rounding(point, STOPPING_UNITS)
             )
         allowed = self._tol * point.loss
-        if self._bound(point, self._contraction(point, previous)) >= allowed:
+        arrived = self._bound(point, self._contraction(point, previous)) < allowed
+        if not arrived and not (allowed > 0.0 and self._is_noise(point)):
             return False
         return self.excess(point) < allowed
+
+    def _is_noise(self, point: Point) -> bool:
+        """Whether the gradient may be rounding of the residuals, whose contraction says nothing.
+
+        ``|g|^2 / (2 L)`` is the least that the excess can be, and a literal step that works is
+        shorter than ``2 / L``.
+        """
+        least = self._squared_norm(point) * self.learning_rate / (4.0 * self.gradient_scale)
+        return least <= (STOPPING_UNITS * self.epsilon) ** 2 * point.loss
+
+    @staticmethod
+    def _squared_norm(point: Point) -> float:
+        return float(point.gradient @ point.gradient)
 
     def rule(self) -> tuple[float, float, float, float, float, float]:
         """What `stops` and `is_rounding` go by, in numbers; NaN for a curvature not yet known."""
@@ -111,7 +125,7 @@ class Convergence:
         return units**2 * self._coordinates.rounding(params, point.loss, self.epsilon)
 
     def _bound(self, point: Point, curvature: float) -> float:
-        squared_norm = float(point.gradient @ point.gradient)
+        squared_norm = self._squared_norm(point)
         if squared_norm == 0.0:
             return 0.0
         if curvature <= 0.0:

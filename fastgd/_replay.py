@@ -29,6 +29,7 @@ def descend_quadratic(
     coordinates = objective.coordinates
     q = (
         np.ascontiguousarray(quadratic.vectors),
+        np.ascontiguousarray(quadratic.vectors.T),
         quadratic.eigenvalues,
         quadratic.minimum,
         np.ascontiguousarray(quadratic.mean),

@@ -277,6 +277,7 @@ def test_of_as_much_data_as_threads_are_for(n, d):
     assert len({bits(X, y, n_threads=n_threads) for n_threads in (*THREADS, None)}) == 1
     moments = {Moments.of(X, y, n_threads=n_threads).scatter.tobytes() for n_threads in (1, 2, 8)}
     assert len(moments) == 1
+    assert len({bits_of_fit(X, y, n_threads=n_threads) for n_threads in (1, 2, 8)}) == 1
 
 
 IN_A_NEW_PROCESS = """

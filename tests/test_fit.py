@@ -177,9 +177,12 @@ class TestLiteralStep:
             options |= {"fit_intercept": False, "backend": backend}
             one = fit_anyway(X, y, learning_rate=0.5, **options)
             other = fit_anyway(X * X.dtype.type(unit), y, learning_rate=0.5 / unit**2, **options)
-            assert np.array_equal(other.coef * unit, one.coef)
-            assert np.array_equal(other.loss_history, one.loss_history)
             assert other.converged == one.converged
+            if backend == "numba":
+                assert np.array_equal(other.coef * unit, one.coef)
+                assert np.array_equal(other.loss_history, one.loss_history)
+            else:  # the bits of BLAS depend on where an array lies
+                assert other.coef * unit == pytest.approx(one.coef, rel=1e-5)
 
     @pytest.mark.parametrize("number", [np.float32(0.25), np.float64(0.25), 1])
     def test_may_be_any_real_number(self, backend, number):
@@ -545,7 +548,10 @@ class TestStart:
         assert again.coef == pytest.approx(found.coef, rel=1e-6)
         assert again.intercept == pytest.approx(found.intercept, rel=1e-6)
 
-    def test_at_the_solution_with_a_literal_step(self, backend, strategy, rng):
+    @pytest.mark.parametrize("seed", range(5))
+    def test_at_the_solution_with_a_literal_step(self, backend, strategy, seed):
+        # The gradient is rounding there: it does not contract from step to step.
+        rng = np.random.default_rng(seed)
         X = rng.standard_normal((300, 3))
         y = X.sum(axis=1) + rng.standard_normal(300)
         coef, intercept = least_squares(X, y)

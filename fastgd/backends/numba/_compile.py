@@ -27,7 +27,7 @@ from numba import njit
 from numba.core import serialize
 from numba.core.compiler import CompileResult
 
-FASTMATH = {"reassoc", "contract"}
+FASTMATH = frozenset({"reassoc", "contract"})
 DIGEST_BYTES = hashlib.sha256().digest_size
 
 _lock = threading.Lock()
@@ -46,7 +46,10 @@ _entries: dict[tuple[Any, ...], Callable[..., None]] = {}
 
 
 def compiled(
-    kernel: Callable[..., None], key: tuple[Any, ...], make_signature: Callable[..., Any]
+    kernel: Callable[..., None],
+    key: tuple[Any, ...],
+    make_signature: Callable[..., Any],
+    fastmath: frozenset[str] = FASTMATH,
 ) -> Callable[..., None]:
     """`kernel` as machine code for ``make_signature(*key)``, compiled or loaded at the first call.
 
@@ -58,12 +61,14 @@ def compiled(
         with _lock:
             entry = _entries.get(place)
             if entry is None:
-                entry = _entries[place] = _compile(kernel, make_signature(*key))
+                entry = _entries[place] = _compile(kernel, make_signature(*key), fastmath)
     return entry
 
 
-def _compile(kernel: Callable[..., None], signature: Any) -> Callable[..., None]:
-    dispatcher = njit(nogil=True, fastmath=FASTMATH)(kernel)
+def _compile(
+    kernel: Callable[..., None], signature: Any, fastmath: frozenset[str]
+) -> Callable[..., None]:
+    dispatcher = njit(nogil=True, fastmath=set(fastmath))(kernel)
     if dispatcher is kernel:
         raise RuntimeError(
             'backend="numba" needs compiled kernels; unset NUMBA_DISABLE_JIT or use backend="numpy"'

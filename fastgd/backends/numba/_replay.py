@@ -16,6 +16,10 @@ from fastgd.backends.numba._compile import compiled
 
 MAX_ITER, CONVERGED, DIVERGED, MAYBE, PAUSED = 0, 1, 2, 3, 4
 
+# Sums in the order in which they are written. Where they may be reordered, LLVM makes two forms of
+# a loop and asks how far apart its arrays lie which to run: the bits would depend on addresses.
+STRICT: frozenset[str] = frozenset()
+
 # Operations after which the loop comes back to Python, so that an interrupt waits no longer than
 # some hundredths of a second.
 OPERATIONS = 20_000_000
@@ -27,7 +31,7 @@ def replay_gd(quadratic, change, rule, limits, params, before, gradient, losses,
     `losses` has room for ``max_iter + 1``; `before` holds the gradient of the epoch before, and
     `gradient` that of `params`. ``losses[-1]`` of a full run is the loss at `params`.
     """
-    vectors, eigenvalues, minimum, mean, least, target_mean, weights = quadratic
+    vectors, transposed, eigenvalues, minimum, mean, least, target_mean, weights = quadratic
     center, inverse_scale, spread, far, apart, fit_intercept, factor = change
     rate, tol, curvature, gradient_scale, stop_rounding, growth_rounding = rule
     max_iter, growing_epochs, growth, runs_on = limits
@@ -58,10 +62,12 @@ def replay_gd(quadratic, change, rule, limits, params, before, gradient, losses,
         by_intercept = factor * total
         norm, terms = 0.0, loss * far + apart * intercept * intercept
         for i in range(d):
-            product = total * mean[i]
-            for j in range(d):
-                product += vectors[i, j] * slope[j]
-            gradient[i] = (factor * product - by_intercept * center[i]) * inverse_scale[i]
+            gradient[i] = total * mean[i]
+        for j in range(d):
+            for i in range(d):
+                gradient[i] += slope[j] * transposed[j, i]
+        for i in range(d):
+            gradient[i] = (factor * gradient[i] - by_intercept * center[i]) * inverse_scale[i]
             norm += gradient[i] * gradient[i]
             terms += coef[i] * coef[i] * spread[i]
         if fit_intercept:
@@ -92,7 +98,8 @@ def replay_gd(quadratic, change, rule, limits, params, before, gradient, losses,
                 bound = 0.0
             elif measured > 0.0:
                 bound = min(loss, norm / (2.0 * measured * gradient_scale))
-            if bound < allowed:
+            noise = norm * rate / (4.0 * gradient_scale) <= stop_rounding * loss
+            if bound < allowed or (allowed > 0.0 and noise):
                 if np.isnan(curvature):
                     return MAYBE, epoch
                 bound = loss if curvature <= 0.0 else norm / (2.0 * curvature * gradient_scale)
@@ -119,7 +126,7 @@ def replay_gd(quadratic, change, rule, limits, params, before, gradient, losses,
 def _signature() -> Any:
     real, flag, index = types.float64, types.boolean, types.int64
     vector, matrix = types.Array(real, 1, "C"), types.Array(real, 2, "C")
-    quadratic = types.Tuple((matrix, vector, vector, vector, real, real, real))
+    quadratic = types.Tuple((matrix, matrix, vector, vector, vector, real, real, real))
     change = types.Tuple((vector, vector, vector, real, real, flag, real))
     rule = types.UniTuple(real, 6)
     limits = types.Tuple((index, index, real, flag))
@@ -129,5 +136,5 @@ def _signature() -> Any:
 
 def load_replay() -> Replay:
     """The compiled loop."""
-    replay: Replay = cast(Any, compiled(replay_gd, (), _signature))
+    replay: Replay = cast(Any, compiled(replay_gd, (), _signature, STRICT))
     return replay
