@@ -46,33 +46,47 @@ def choice(name: str, value: object, valid: Iterable[str]) -> str:
     return value
 
 
+def part(name: str, value: object, *, closed: bool = False) -> float:
+    """A number from 0 up to 1, which is one of them where `closed`."""
+    number = real(name, value)
+    if number > 1.0 or (number == 1.0 and not closed):
+        bound = "0 to 1" if closed else "at least 0 and less than 1"
+        raise ValueError(f"{name} must be {bound}, got {value!r}")
+    return number
+
+
+def array(name: str, value: object, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Finite numbers of a shape, as float64; a scalar for ``()``."""
+    wanted = f"an array of shape {shape}" if shape else "a scalar, since X is 1-D"
+    numbers = _numbers(name, value, wanted)
+    if numbers.shape != shape:
+        raise ValueError(f"{name} must be {wanted}; got shape {numbers.shape}")
+    return numbers
+
+
 def coefficients(name: str, value: object, n_features: int, *, scalar: bool) -> NDArray[np.float64]:
     """Finite coefficients as a float64 vector of `n_features`; a scalar for 1-D X."""
-    wanted = "a scalar, since X is 1-D" if scalar else f"an array of shape ({n_features},)"
-    array = _numbers(name, value, wanted)
-    if array.shape != (() if scalar else (n_features,)):
-        raise ValueError(f"{name} must be {wanted}; got shape {array.shape}")
-    return array.reshape(n_features)
+    return array(name, value, () if scalar else (n_features,)).reshape(n_features)
 
 
 def scalar(name: str, value: object) -> float:
     """A finite number of either sign."""
     if type(value) is float and math.isfinite(value):
         return value
-    array = _numbers(name, value, "a scalar")
-    if array.shape != ():
-        raise ValueError(f"{name} must be a scalar; got shape {array.shape}")
-    return float(array)
+    number = _numbers(name, value, "a scalar")
+    if number.shape != ():
+        raise ValueError(f"{name} must be a scalar; got shape {number.shape}")
+    return float(number)
 
 
 def _numbers(name: str, value: object, wanted: str) -> NDArray[np.float64]:
     try:
-        array = np.asarray(value)
+        given = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name} must be {wanted}: {error}") from None
-    if array.dtype.kind not in "fiu":
+    if given.dtype.kind not in "fiu":
         raise TypeError(f"{name} must be {wanted} of real numbers; got {_describe(value)}")
-    numbers = array.astype(np.float64)  # always a copy: the caller's array is never aliased
+    numbers = given.astype(np.float64)  # always a copy: the caller's array is never aliased
     if not np.isfinite(numbers).all():
         raise ValueError(f"{name} must be finite; got NaN or infinity")
     return numbers

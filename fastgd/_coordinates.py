@@ -9,7 +9,7 @@ step, the coordinates are the user's own.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ DOUBLE = float(np.finfo(np.float64).eps)
 class Coordinates(NamedTuple):
     """An affine change of parameters; ``params`` is v, followed by c if there is an intercept.
 
+    With several targets both have a last axis for them, and are laid out flat one after the other.
+
     Attributes
     ----------
     center : ndarray of shape (n_features,)
@@ -33,35 +35,60 @@ class Coordinates(NamedTuple):
     inverse_scale : ndarray of shape (n_features,)
         ``1 / scale``, and 0 where `scale` is.
     fit_intercept : bool
+    targets : tuple of int
+        (n_targets,), or () where y is 1-D: the shape of an intercept.
     """
 
     center: NDArray[np.float64]
     scale: NDArray[np.float64]
     inverse_scale: NDArray[np.float64]
     fit_intercept: bool
+    targets: tuple[int, ...] = ()
 
-    def to_params(self, coef: NDArray[np.float64], intercept: float) -> NDArray[np.float64]:
+    @property
+    def n_params(self) -> int:
+        """Length of the flat parameters."""
+        return (len(self.scale) + self.fit_intercept) * (self.targets[0] if self.targets else 1)
+
+    def along(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """A number for each feature, in a shape that multiplies coefficients."""
+        return features[:, np.newaxis] if self.targets else features
+
+    def to_params(
+        self, coef: NDArray[np.float64], intercept: float | NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         """Parameters with the same predictions as `coef` and `intercept`."""
-        v = coef * self.scale
-        return np.append(v, intercept + coef @ self.center) if self.fit_intercept else v
+        v = coef * self.along(self.scale)
+        if not self.fit_intercept:
+            return v.ravel()
+        return np.append(v, intercept + self.center @ coef)
 
-    def from_params(self, params: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    def from_params(
+        self, params: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], float | NDArray[np.float64]]:
         """Coefficients and intercept in the user's units."""
-        coef = params[: len(self.scale)] * self.inverse_scale
-        intercept = float(params[-1] - coef @ self.center) if self.fit_intercept else 0.0
-        return coef, intercept
+        v, c = self._split(params)
+        coef = v * self.along(self.inverse_scale)
+        if not self.fit_intercept:
+            return coef, np.zeros(self.targets) if self.targets else 0.0
+        intercept = c - self.center @ coef
+        return coef, intercept if self.targets else float(intercept)
 
-    def gradient(self, by_coef: NDArray[np.float64], by_intercept: float) -> NDArray[np.float64]:
+    def gradient(
+        self, by_coef: NDArray[np.float64], by_intercept: float | NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         """The gradient by the parameters, by the chain rule."""
-        by_v = (by_coef - by_intercept * self.center) * self.inverse_scale
-        return np.append(by_v, by_intercept) if self.fit_intercept else by_v
+        by_v = by_coef - np.multiply.outer(self.center, by_intercept)
+        by_v = by_v * self.along(self.inverse_scale)
+        return np.append(by_v, by_intercept) if self.fit_intercept else by_v.ravel()
 
     def user_gradient(self, gradient: NDArray[np.float64]) -> NDArray[np.float64]:
         """The gradient by coefficients and intercept, from that by the parameters."""
-        by_coef = gradient[: len(self.scale)] * self.scale
+        v, c = self._split(gradient)
+        by_coef = v * self.along(self.scale)
         if not self.fit_intercept:
-            return by_coef
-        return np.append(by_coef + gradient[-1] * self.center, gradient[-1])
+            return by_coef.ravel()
+        return np.append(by_coef + np.multiply.outer(self.center, c), c)
 
     def rounding(self, params: NDArray[np.float64], loss: float, epsilon: float) -> float:
         """The excess loss that rounding each product once would make.
@@ -71,7 +98,8 @@ class Coordinates(NamedTuple):
         """
         coef, intercept = self.from_params(params)
         spread, far, apart = self.rounding_terms(epsilon)
-        return float(epsilon**2 * (coef**2 @ spread + loss * far + apart * intercept**2))
+        terms = float((spread @ coef**2).sum()) + loss * far + apart * float(np.sum(intercept**2))
+        return epsilon**2 * terms
 
     def rounding_terms(self, epsilon: float) -> tuple[NDArray[np.float64], float, float]:
         """The factors of ``coef**2``, of the loss and of ``intercept**2`` in `rounding`.
@@ -81,14 +109,22 @@ class Coordinates(NamedTuple):
         far = 1.0 + (self.center * self.inverse_scale) ** 2
         return self.center**2 + self.scale**2, float(far.sum()), (DOUBLE / epsilon) ** 2
 
+    def _split(self, params: NDArray[np.float64]) -> tuple[NDArray[np.float64], Any]:
+        if not self.targets:
+            return params[: len(self.scale)], params[-1]
+        rows = params.reshape(-1, self.targets[0])
+        return rows[: len(self.scale)], rows[-1]
 
-def literal(n_features: int, fit_intercept: bool) -> Coordinates:
+
+def literal(n_features: int, fit_intercept: bool, targets: tuple[int, ...] = ()) -> Coordinates:
     """The user's own coordinates."""
     one = np.ones(n_features)
-    return Coordinates(np.zeros(n_features), one, one, fit_intercept)
+    return Coordinates(np.zeros(n_features), one, one, fit_intercept, targets)
 
 
-def standardised(columns: ColumnStatistics, fit_intercept: bool) -> Coordinates:
+def standardised(
+    columns: ColumnStatistics, fit_intercept: bool, targets: tuple[int, ...] = ()
+) -> Coordinates:
     """Columns of mean 0 and deviation 1; without an intercept, of root mean square 1."""
     if fit_intercept:
         center = columns.mean
@@ -97,4 +133,4 @@ def standardised(columns: ColumnStatistics, fit_intercept: bool) -> Coordinates:
         center = np.zeros_like(columns.mean)
         scale = np.hypot(columns.mean, columns.deviation)
     inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
-    return Coordinates(center, scale, inverse, fit_intercept)
+    return Coordinates(center, scale, inverse, fit_intercept, targets)

@@ -23,7 +23,7 @@ def design_root(quadratic: Quadratic, coordinates: Coordinates) -> NDArray[np.fl
     Singular values of R are good to sixteen digits of the largest; eigenvalues of ``A' S A``
     would be so of its square.
     """
-    spread = np.sqrt(quadratic.eigenvalues)[:, np.newaxis] * quadratic.vectors.T
+    spread = _spread(quadratic)
     weight = np.sqrt(quadratic.weights)
     far = weight * (quadratic.mean - coordinates.center)
     root = np.vstack([spread, far]) * coordinates.inverse_scale
@@ -36,8 +36,20 @@ def design_root(quadratic: Quadratic, coordinates: Coordinates) -> NDArray[np.fl
 
 def target_root(quadratic: Quadratic) -> NDArray[np.float64]:
     """The target in the rows of `design_root`."""
-    along = np.sqrt(quadratic.eigenvalues) * quadratic.minimum
+    along = _spread(quadratic) @ quadratic.minimum
     return np.append(along, np.sqrt(quadratic.weights) * quadratic.target_mean)
+
+
+def _spread(quadratic: Quadratic) -> NDArray[np.float64]:
+    """A root of the scatter; directions whose curvature is rounding are left out."""
+    scatter = quadratic.scatter
+    # Columns of equal size: else the rounding of large ones would drown the small.
+    size = np.sqrt(np.maximum(np.diagonal(scatter), 0.0))
+    size = np.where(size > 0.0, size, 1.0)
+    eigenvalues, vectors = np.linalg.eigh(scatter / np.outer(size, size))
+    least = len(size) * np.finfo(np.float64).eps * max(float(eigenvalues[-1]), 0.0)
+    root = np.sqrt(np.where(eigenvalues > least, eigenvalues, 0.0))
+    return np.asarray(root[:, np.newaxis] * (vectors * size[:, np.newaxis]).T)
 
 
 class Scaled(NamedTuple):

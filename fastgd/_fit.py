@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from fastgd._batches import Batches
+from fastgd._conjugate import descend_conjugate
 from fastgd._convergence import Convergence
 from fastgd._coordinates import Coordinates, literal, standardised
 from fastgd._errors import ConvergenceWarning, DivergenceError
 from fastgd._inference import infer
-from fastgd._loop import Descent, descend
+from fastgd._loop import GROWTH, SWING, Descent, descend
 from fastgd._moments import Moments
 from fastgd._objective import Objective, Point
+from fastgd._penalty import least_subgradient, thresholds
 from fastgd._problem import Problem, Source, as_problem, check_finite_sums
 from fastgd._replay import descend_quadratic
-from fastgd._report import epoch_printer
 from fastgd._result import FitResult, StopReason
 from fastgd._settings import Settings, check_settings, check_start
-from fastgd._step import curvature_at, plan_step
+from fastgd._step import Plan, curvature_at, plan_step
 from fastgd._strategy import Reader
-from fastgd.methods import load_method
+from fastgd._validation import hold_out
+from fastgd._watch import EpochState, Progress, Watches
+from fastgd.methods import gd
 
 
 def fit(
@@ -32,21 +38,38 @@ def fit(
     *,
     sample_weight: ArrayLike | None = None,
     fit_intercept: bool = True,
-    learning_rate: float | str = "auto",
+    method: str = "auto",
+    learning_rate: float | str | Callable[[int], float] = "auto",
+    eta0: float = 0.01,
+    power_t: float = 0.25,
+    momentum: float | None = None,
+    alpha: float = 0.0,
+    l1_ratio: float = 0.0,
     max_iter: int = 10_000,
     tol: float = 1e-10,
+    n_iter_no_change: int | None = None,
+    validation_fraction: float | None = None,
+    batch_size: int | None = None,
+    shuffle: bool = True,
+    average: bool = False,
+    random_state: int | np.random.Generator | None = None,
     reduction: str = "mean",
     coef_init: ArrayLike | None = None,
-    intercept_init: float | None = None,
+    intercept_init: ArrayLike | None = None,
     strategy: str = "auto",
     backend: str = "numba",
     precision: str = "double",
     n_threads: int | None = None,
+    callback: Callable[[EpochState], object] | None = None,
     verbose: int = 0,
+    progress: bool | None = None,
 ) -> FitResult:
     """Fit a linear model by gradient descent on the mean squared error.
 
-    Minimises ``sum(s * (X @ coef + intercept - y)**2) / sum(s)``; the mean is not halved.
+    Minimises ``sum(s * (X @ coef + intercept - y)**2) / sum(s)``, which is not halved, plus
+    ``alpha * (1 - l1_ratio) * sum(coef**2) + 2 * alpha * l1_ratio * sum(abs(coef))``. With
+    several targets the errors of a sample are summed over them: each target's descent is what it
+    would be alone.
 
     Parameters
     ----------
@@ -55,27 +78,57 @@ def fit(
         where they lie, and never changed, if each row or each column is contiguous (C or F order,
         slices of rows or columns, read-only, memory-mapped); anything else is copied once,
         float16 to float32, other numbers to float64. `fastgd.Moments` stand for X and y together.
-    y : array_like of shape (n_samples,)
+    y : array_like of shape (n_samples,) or (n_samples, n_targets)
         Cast to float64 if X is float64; otherwise kept as float32 or float64.
     sample_weight : array_like of shape (n_samples,), optional
         Not negative, with a positive sum; used in the dtype of X.
     fit_intercept : bool, default True
-    learning_rate : float or "auto", default "auto"
+    method : {"auto", "gd", "momentum", "nesterov", "adam", "cg", "sgd"}, default "auto"
+        "auto" is conjugate gradients ("cg"), preconditioned: see Notes; "nesterov" where there is
+        a penalty on sizes, "gd" where a learning rate is given, "sgd" where a batch size is.
+    learning_rate : float, "auto", "constant", "invscaling", "adaptive" or callable, default "auto"
         A number is the step, taken literally, in the user's own units. "auto" descends in
-        standardised coordinates (see Notes) with the best constant step for their spectrum.
+        standardised coordinates (see Notes) with the method's best constants for their spectrum.
+        "constant" is `eta0`; "invscaling" is ``eta0 / t**power_t`` with t the number of the step;
+        "adaptive" is eta0, divided by 5 when the loss has not fallen for `n_iter_no_change`
+        epochs (5 by default). A callable gets the number of the epoch, from 1.
+    eta0, power_t : float, default 0.01, 0.25
+        For the schedules.
+    momentum : float, optional
+        Of "momentum" and "nesterov", below 1; 0.9 by default, the best for the spectrum with
+        ``learning_rate="auto"``.
+    alpha, l1_ratio : float, default 0.0
+        The penalty, as in scikit-learn's ElasticNet. The intercept carries none. A penalty on
+        sizes (`l1_ratio` above 0) is taken by proximal steps, which give exact zeros.
     max_iter : int, default 10_000
-        Epochs at most. An epoch is one step and reads X once.
+        Epochs at most. An epoch is one step and reads X once; with batches, one step a batch, and
+        a read of X for the loss.
     tol : float, default 1e-10
         The fit stops once the estimated excess of the loss over its minimum is below `tol` times
         the loss. The error in the coefficients is then about ``sqrt(n_samples * tol)`` of their
         standard errors. 0 asks for `max_iter` epochs, and no warning: only the library's own step
         stops before them, at the limit of rounding.
+    n_iter_no_change : int, optional
+        Stop when for so many epochs the loss (on the rows held out, if any) has not been better
+        than the best by `tol` times itself.
+    validation_fraction : float, optional
+        Hold out this part of the rows, in blocks of neighbours drawn at random, and return the
+        epoch that did best on them.
+    batch_size : int, optional
+        Rows of a batch; 1024 by default for "sgd". Batches are blocks of neighbouring rows, so
+        that memory is read in runs: shuffle the rows first where their order means something.
+    shuffle : bool, default True
+        Take the batches in an order drawn anew each epoch.
+    average : bool, default False
+        Go on from the mean of the epoch's iterates: less noise from batches.
+    random_state : int or numpy.random.Generator, optional
+        Fixes what is drawn, and so every bit of the result. By default each fit draws anew.
     reduction : {"mean", "sum"}, default "mean"
         "sum" takes the gradient without the division by the sum of weights, for literal learning
         rates meant so; losses stay means. No effect with ``learning_rate="auto"``.
-    coef_init : float or array_like of shape (n_features,), optional
-        Where to start; 0 by default.
-    intercept_init : float, optional
+    coef_init : array_like of the shape of `coef`, optional
+        Where to start; 0 by default. Give a former result's for a warm start.
+    intercept_init : float or array_like of shape (n_targets,), optional
     strategy : {"auto", "stream", "moments"}, default "auto"
         "stream" reads X once an epoch. "moments" reads it once in all, for its first and second
         moments (see `fastgd.Moments`), and takes every epoch's loss and gradient from those: the
@@ -90,8 +143,13 @@ def fit(
     n_threads : int, optional
         At most so many threads. By default the environment variables FASTGD_NUM_THREADS,
         NUMBA_NUM_THREADS and OMP_NUM_THREADS, then the CPUs that this process may use.
+    callback : callable, optional
+        Called with an `EpochState` after each epoch; the fit stops where it returns true.
     verbose : int, default 0
         1 prints a line for every epoch: the coefficients after its step, the loss before it.
+    progress : bool, optional
+        Show a progress bar; needs tqdm. By default on fits over a second, where tqdm is installed
+        and stderr is a terminal.
 
     Returns
     -------
@@ -114,10 +172,16 @@ def fit(
 
     Notes
     -----
-    With "auto", one read of X takes the mean m and the deviation d of each column, the descent
-    runs on the coefficients of ``(X - m) / d`` by algebra (X is not touched), and Lanczos steps,
-    one read of X each and 32 at most, give the extreme eigenvalues L and mu of the Hessian there,
-    hence the step ``2 / (L + mu)``.
+    With ``learning_rate="auto"``, one read of X takes the mean m and the deviation d of each
+    column, and the descent runs on the coefficients of ``(X - m) / d`` by algebra (X is not
+    touched). For all methods but "cg", Lanczos steps, one read of X each and 32 at most, give the
+    extreme eigenvalues L and mu of the Hessian there, hence the method's constants; for "gd" the
+    step ``2 / (L + mu)``.
+
+    "cg" inverts what it knows of the Hessian: from the moments, all of it, and one step arrives.
+    Where moments would cost more, those of ten random rows a feature serve, and some ten to
+    fifteen steps arrive whatever the conditioning. Where even those cost much, plain conjugate
+    gradients go first, until they have taken as long.
 
     Moments take one read of X and some ``n_features**2`` operations a sample. ``strategy="auto"``
     collects them beforehand where the reads asked for are known to cost more, with a literal
@@ -132,38 +196,46 @@ def fit(
     >>> round(result.coef, 4), round(result.intercept, 4), round(result.predict(10), 4)
     (2.0, 1.0, 21.0)
     """
-    settings = check_settings(
-        fit_intercept,
-        learning_rate,
-        max_iter,
-        tol,
-        reduction,
-        strategy,
-        backend,
-        precision,
-        n_threads,
-        verbose,
-    )
+    settings = check_settings(locals())
     problem = as_source(X, y, sample_weight, settings)
     coef, intercept = check_start(problem, settings, coef_init, intercept_init)
+    held_out = None
+    if settings.validation_fraction is not None and isinstance(problem, Problem):
+        problem, held_out = hold_out(problem, settings)
     # What overflows or is not a number is looked for, and never returned.
     with np.errstate(over="ignore", invalid="ignore"), Reader(problem, settings) as read:
         coordinates = _choose_coordinates(problem, read, settings)
-        objective = Objective(read, coordinates, settings.gradient_reduction)
+        objective = Objective(read, coordinates, settings.gradient_reduction, settings.penalty)
         start = objective(coordinates.to_params(coef, intercept))
         check_finite_sums(problem, start.loss, start.gradient)
-        plan = plan_step(objective, start, problem, settings)
-        descent = _descend(read, objective, start, plan, problem, settings)
-        reason = descent.stop_reason
-        if reason is StopReason.DIVERGED:
-            working = curvature_at(objective, problem, settings, start).best_step
-            raise _divergence(_result(descent, reason, plan, objective, problem, read), working)
-        if reason is StopReason.MAX_ITER and plan.is_met(descent.last):
-            reason = StopReason.CONVERGED
-        result = _result(descent, reason, plan, objective, problem, read)
-        if not result.converged and settings.tol > 0.0:
-            advice = _advice(result, plan.excess(descent.last), settings)
-            warnings.warn(advice, ConvergenceWarning, stacklevel=2)
+        watches = Watches(coordinates, problem, settings, held_out and held_out(coordinates))
+        descent, judge = _descend(read, objective, start, problem, settings, watches)
+        if watches.best is not None:
+            descent = descent._replace(last=watches.best)
+        return _conclude(descent, judge, objective, problem, read, settings)
+
+
+def _conclude(
+    descent: Descent,
+    judge: Convergence,
+    objective: Objective,
+    problem: Source,
+    read: Reader,
+    settings: Settings,
+) -> FitResult:
+    """The result, or what is raised in its place; a warning where it is not what was asked for."""
+    reason = descent.stop_reason
+    if reason is StopReason.DIVERGED:
+        working = gd.tune(curvature_at(objective, problem, settings, descent.last), 1.0).rate
+        result = _result(descent, reason, judge, objective, problem, read, settings)
+        raise _divergence(result, working)
+    unfinished = (StopReason.MAX_ITER, StopReason.STALLED)
+    if reason in unfinished and judge.is_met(descent.last, descent.state):
+        reason = StopReason.CONVERGED
+    result = _result(descent, reason, judge, objective, problem, read, settings)
+    if reason in unfinished and settings.tol > 0.0:
+        advice = _advice(result, judge.excess(descent.last, descent.state), settings)
+        warnings.warn(advice, ConvergenceWarning, stacklevel=3)
     return result
 
 
@@ -177,75 +249,129 @@ def as_source(
     if not isinstance(X, Moments):
         if y is None:
             raise TypeError("y must be given, unless X is fastgd.Moments; got None")
-        return as_problem(X, y, sample_weight)
+        return as_problem(X, y, sample_weight, targets=True)
     for name, value in (("y", y), ("sample_weight", sample_weight)):
         if value is not None:
             raise TypeError(f"{name} must not be given where X is fastgd.Moments, which hold it")
     if settings.strategy == "stream":
         raise ValueError('strategy="stream" needs arrays; X is fastgd.Moments')
-    if not X.single_target:
-        raise ValueError(f"X must be moments of one target, from 1-D y; it has {X.n_targets}")
+    for name in ("batch_size", "validation_fraction"):
+        if getattr(settings, name) is not None:
+            raise ValueError(f"{name} needs arrays; X is fastgd.Moments")
     return X
 
 
 def _choose_coordinates(problem: Source, read: Reader, settings: Settings) -> Coordinates:
     if settings.learning_rate is not None:
-        return literal(problem.n_features, settings.fit_intercept)
+        return literal(problem.n_features, settings.fit_intercept, problem.targets)
     columns = read.column_statistics()
     check_finite_sums(problem, columns.mean, columns.deviation)
-    return standardised(columns, settings.fit_intercept)
+    return standardised(columns, settings.fit_intercept, problem.targets)
 
 
 def _descend(
     read: Reader,
     objective: Objective,
     start: Point,
-    plan: Convergence,
     problem: Source,
     settings: Settings,
-) -> Descent:
+    watches: Watches,
+) -> tuple[Descent, Convergence]:
+    if settings.method == "cg":
+        with Progress(settings) as show:
+            watch = show.after(watches)
+            return descend_conjugate(read, objective, start, problem, settings, watch)
+    plan = plan_step(objective, start, problem, settings)
+    replay = _replay_of(read, problem, plan, settings)
+    if replay is not None:
+        return replay(objective, start, plan.convergence), plan.convergence
+    with Progress(settings) as show:
+        descent = descend(
+            objective,
+            start,
+            plan.method.init(start.params, plan.tuning),
+            _advance(plan, objective, problem, settings),
+            plan.convergence,
+            settings.max_iter,
+            show.after(watches),
+            growth=GROWTH if settings.method == "gd" else SWING,
+        )
+    return _settled(descent, objective, plan), plan.convergence
+
+
+def _replay_of(
+    read: Reader, problem: Source, plan: Plan, settings: Settings
+) -> Callable[[Objective, Point, Convergence], Descent] | None:
+    """The compiled loop, where it does the same: plain steps on moments, unwatched."""
     replay = read.load_replay()
-    if replay is not None and read.quadratic is not None and settings.verbose == 0:
-        return descend_quadratic(replay, read.quadratic, objective, start, plan, settings.max_iter)
-    return descend(
-        objective,
-        start,
-        load_method("gd"),
-        plan.learning_rate,
-        plan.stops,
-        plan.is_rounding,
-        settings.max_iter,
-        epoch_printer(objective.coordinates, problem, settings),
-    )
+    plain = settings.method == "gd" and plan.schedule.is_constant and not problem.targets
+    if replay is None or not plain or settings.is_watched or settings.penalty.sizes > 0.0:
+        return None
+    quadratic = read.penalised(settings.penalty)
+    return partial(descend_quadratic, replay, quadratic, settings.max_iter)
+
+
+def _advance(
+    plan: Plan, objective: Objective, problem: Source, settings: Settings
+) -> Callable[[int, Point, Any], tuple[NDArray[np.float64], Any]]:
+    """An epoch: one step, or one for each batch."""
+    if settings.batch_size is not None and isinstance(problem, Problem):
+        return Batches(problem, objective, plan.method, plan.schedule, plan.prox, settings)
+
+    def step(epoch: int, point: Point, state: Any) -> tuple[NDArray[np.float64], Any]:
+        plan.schedule.start_epoch(epoch, point.loss)
+        rate = plan.schedule.next()
+        return plan.method.step(point.gradient, state, point.params, rate, plan.prox)
+
+    return step
+
+
+def _settled(descent: Descent, objective: Objective, plan: Plan) -> Descent:
+    """With a penalty on sizes, end on a plain proximal step: on zeros that are exact."""
+    if plan.convergence.slopes is None or descent.stop_reason is StopReason.DIVERGED:
+        return descent
+    last, rate = descent.last, plan.tuning.rate
+    point = objective(plan.prox(last.params - rate * last.gradient, rate))
+    if not point.loss <= last.loss:
+        return descent
+    return descent._replace(last=point, losses=[*descent.losses[:-1], point.loss])
 
 
 def _result(
     descent: Descent,
     reason: StopReason,
-    plan: Convergence,
+    judge: Convergence,
     objective: Objective,
     problem: Source,
     read: Reader,
+    settings: Settings,
 ) -> FitResult:
-    last = descent.last
-    coef, intercept = objective.coordinates.from_params(last.params)
-    gradient = objective.coordinates.user_gradient(last.gradient) / plan.gradient_scale
+    last, coordinates = descent.last, objective.coordinates
+    coef, intercept = coordinates.from_params(last.params)
+    slopes = thresholds(settings.penalty, coordinates, judge.gradient_scale)
+    gradient = least_subgradient(last.gradient, last.params, slopes) / judge.gradient_scale
+    shown: Any = coef
+    if problem.one_dimensional:
+        shown = coef[0] if problem.targets else float(coef[0])
+    rate = judge.learning_rate
+    if settings.method == "cg" and descent.state.lengths:
+        rate = descent.state.lengths[-1]
     return FitResult(
-        coef=float(coef[0]) if problem.one_dimensional else coef,
+        coef=shown,
         intercept=intercept,
         loss=last.loss,
         loss_history=np.array(descent.losses),
         # Not BLAS: its sums may depend on where a vector lies in memory.
-        grad_norm=math.hypot(*gradient.tolist()),
+        grad_norm=math.hypot(*coordinates.user_gradient(gradient).tolist()),
         n_iter=descent.n_iter,
         converged=reason is StopReason.CONVERGED,
         stop_reason=reason,
-        learning_rate=plan.learning_rate,
-        method="gd",
+        learning_rate=rate,
+        method=settings.method,
         strategy=read.strategy,
         backend=read.backend,
         moments=read.moments,
-        _infer=partial(infer, fit_intercept=objective.coordinates.fit_intercept),
+        _infer=partial(infer, fit_intercept=coordinates.fit_intercept),
     )
 
 

@@ -122,4 +122,4 @@ def mse_and_gradient(
             f"the squared errors of these coefficients exceed the range of {problem.X.dtype}"
         )
     gradient = float(value.gradient[0]) if problem.one_dimensional else value.gradient
-    return MSEAndGradient(value.mse, gradient, value.intercept_gradient)
+    return MSEAndGradient(value.mse, gradient, float(value.intercept_gradient))

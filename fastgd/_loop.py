@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._objective import Point
 from fastgd._result import StopReason
-from fastgd.methods import Method
 
 # The loss of a constant step that works falls at every epoch. It counts as growing when it has
 # risen this many times in a row, by this much: less than that can be rounding.
 GROWING_EPOCHS = 10
 GROWTH = 1.01
+# Momentum rightly swings far for many epochs: with its best constants, by the condition number. It
+# diverges where it comes to so many times the loss of the start.
+SWING = 1e9
+# Where a method that should gain at every epoch has not for so many, rounding is all that is left.
+STALLED_EPOCHS = 20
+
+Params = NDArray[np.float64]
 
 
 class Descent(NamedTuple):
@@ -25,52 +31,76 @@ class Descent(NamedTuple):
     last: Point
     losses: list[float]
     stop_reason: StopReason
+    state: Any = None
 
     @property
     def n_iter(self) -> int:
         return len(self.losses) - 1
 
 
-def descend(
-    evaluate: Callable[[NDArray[np.float64]], Point],
-    start: Point,
-    method: Method,
-    learning_rate: float,
-    stops: Callable[[Point, Point | None], bool],
-    is_rounding: Callable[[Point], bool],
-    max_iter: int,
-    report: Callable[[int, NDArray[np.float64], float], None] | None,
-) -> Descent:
-    """Step from `start` until `stops(point, previous)`, `max_iter` or divergence.
+class Judge(Protocol):
+    """What tells the loop where it stands."""
 
-    `report`, if any, is called after each step with the epoch's number (from 1), the parameters
-    after the step and the loss before it. A loss that `is_rounding` may grow: it is no divergence.
-    The point returned is always finite.
+    def stops(self, point: Point, previous: Point | None, state: Any) -> bool:
+        """Whether the descent has arrived."""
+        ...
+
+    def is_rounding(self, point: Point) -> bool:
+        """Whether the loss is all rounding: it may grow, and that is no divergence."""
+        ...
+
+
+def descend(
+    evaluate: Callable[[Params], Point],
+    start: Point,
+    state: Any,
+    advance: Callable[[int, Point, Any], tuple[Params, Any]],
+    judge: Judge,
+    max_iter: int,
+    watch: Callable[[int, Point, float], StopReason | None],
+    *,
+    growth: float = GROWTH,
+    stalls: bool = False,
+) -> Descent:
+    """Go on from `start` until the judge, `watch` or `max_iter` ends it, or it diverges.
+
+    ``advance(epoch, point, state)`` gives the next parameters and the method's new state; `watch`
+    sees each point, with the number of its epoch, from 1, and the loss before it. With `stalls`,
+    a loss that no longer falls ends the descent. The point returned is always finite.
+
+    A loss that has risen by the factor `growth` and goes on rising diverges.
     """
-    state = method.init(start.params, learning_rate)
     point, previous = start, None
     losses = [start.loss]
+    least, least_epoch = start.loss, 0
     for epoch in range(1, max_iter + 1):
-        if stops(point, previous):
-            return Descent(point, losses, StopReason.CONVERGED)
+        if judge.stops(point, previous, state):
+            return Descent(point, losses, StopReason.CONVERGED, state)
+        if stalls and epoch - 1 - least_epoch >= STALLED_EPOCHS:
+            return Descent(point, losses, StopReason.STALLED, state)
         with np.errstate(over="ignore", invalid="ignore"):  # seen to by is_finite below
-            params, state = method.step(point.gradient, state, point.params)
+            params, state = advance(epoch, point, state)
             following = evaluate(params)
-        if report is not None:
-            report(epoch, params, point.loss)
         if not following.is_finite:
-            return Descent(point, losses, StopReason.DIVERGED)
+            return Descent(point, losses, StopReason.DIVERGED, state)
         previous, point = point, following
         losses.append(point.loss)
-        if _keeps_growing(losses) and not is_rounding(point):
-            return Descent(point, losses, StopReason.DIVERGED)
+        if point.loss < least:
+            least, least_epoch = point.loss, epoch
+        reason = watch(epoch, point, previous.loss)
+        if reason is not None:
+            return Descent(point, losses, reason, state)
+        if _keeps_growing(losses, growth) and not judge.is_rounding(point):
+            return Descent(point, losses, StopReason.DIVERGED, state)
     # A step so little too long that the growth above was not seen yet.
-    grown = point.loss > GROWTH * losses[0] and not is_rounding(point)
-    return Descent(point, losses, StopReason.DIVERGED if grown else StopReason.MAX_ITER)
+    grown = point.loss > growth * losses[0] and not judge.is_rounding(point)
+    reason = StopReason.DIVERGED if grown else StopReason.MAX_ITER
+    return Descent(point, losses, reason, state)
 
 
-def _keeps_growing(losses: list[float]) -> bool:
+def _keeps_growing(losses: list[float], growth: float) -> bool:
     recent = losses[-GROWING_EPOCHS - 1 :]
-    if len(recent) <= GROWING_EPOCHS or recent[-1] <= GROWTH * recent[0]:
+    first = recent[0] if growth == GROWTH else losses[0]
+    if len(recent) <= GROWING_EPOCHS or recent[-1] <= growth * first:
         return False
     return all(later > earlier for earlier, later in pairwise(recent))

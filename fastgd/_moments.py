@@ -109,6 +109,11 @@ class Moments:
         return len(self.mean) - self.n_targets
 
     @property
+    def targets(self) -> tuple[int, ...]:
+        """(n_targets,), or () where y was 1-D."""
+        return () if self.single_target else (self.n_targets,)
+
+    @property
     def dtype(self) -> np.dtype[np.float64]:
         """The dtype of the sums."""
         return self.scatter.dtype
@@ -127,6 +132,14 @@ class Moments:
         """
         f = _check.real("factor", factor, positive=True)
         return replace(self, weight_sum=self.weight_sum * f, scatter=self.scatter * f)
+
+    def penalised(self, alpha: float) -> Moments:
+        """Moments whose mean squared error is that of these plus ``alpha * sum(coef**2)``."""
+        a = _check.real("alpha", alpha)
+        scatter = self.scatter.copy()
+        features = np.arange(self.n_features)
+        scatter[features, features] += a * self.weight_sum
+        return replace(self, scatter=scatter)
 
     def __add__(self, other: Moments) -> Moments:
         """Moments of both data sets together."""

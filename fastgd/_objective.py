@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._coordinates import Coordinates
+from fastgd._penalty import NO_PENALTY, Penalty
 from fastgd.backends import Pass, Sums
 
 REDUCTIONS = ("mean", "sum")
@@ -20,13 +21,13 @@ class Value(NamedTuple):
 
     mse: float
     gradient: NDArray[np.float64]
-    intercept_gradient: float
+    intercept_gradient: float | NDArray[np.float64]
 
     @property
     def is_finite(self) -> bool:
         return (
             math.isfinite(self.mse)
-            and math.isfinite(self.intercept_gradient)
+            and bool(np.isfinite(self.intercept_gradient).all())
             and bool(np.isfinite(self.gradient).all())
         )
 
@@ -42,7 +43,10 @@ def value_from_sums(sums: Sums, reduction: str) -> Value:
 
 
 class Point(NamedTuple):
-    """Loss and gradient at some parameters, in the coordinates of the descent."""
+    """The objective and the gradient of its smooth part, in the coordinates of a descent.
+
+    `loss` is the mean squared error, summed over targets, and the penalties.
+    """
 
     params: NDArray[np.float64]
     loss: float
@@ -60,14 +64,20 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Objective:
-    """The loss as a function of the parameters of a descent: one read of the data a call."""
+    """The objective as a function of the parameters: one read of the data a call."""
 
     read: Pass
     coordinates: Coordinates
     reduction: str
+    penalty: Penalty = NO_PENALTY
 
     def __call__(self, params: NDArray[np.float64]) -> Point:
-        sums = self.read(*self.coordinates.from_params(params))
-        value = value_from_sums(sums, self.reduction)
-        gradient = self.coordinates.gradient(value.gradient, value.intercept_gradient)
-        return Point(params, value.mse, gradient, sums.weights)
+        coef, intercept = self.coordinates.from_params(params)
+        sums = self.read(coef, intercept)
+        loss, by_coef, by_intercept = value_from_sums(sums, self.reduction)
+        if self.penalty.alpha > 0.0:
+            loss += self.penalty.value(coef)
+            scale = sums.weights if self.reduction == "sum" else 1.0
+            by_coef = by_coef + (2.0 * self.penalty.squares * scale) * coef
+        gradient = self.coordinates.gradient(by_coef, by_intercept)
+        return Point(params, loss, gradient, sums.weights)

@@ -18,6 +18,7 @@ from fastgd._settings import Settings
 from fastgd._spectrum import MAX_PASSES
 from fastgd._step import curvature_at
 from fastgd._strategy import Reader
+from fastgd.methods import gd
 
 # Beyond any patience; the search ends.
 MOST_EPOCHS = 2**62
@@ -45,9 +46,9 @@ def outlook(moments: Moments, settings: Settings, *, standardise: bool) -> Outlo
     modes = _modes(quadratic_of(moments), coordinates)
     n_reads = 1 + min(n_params, MAX_PASSES)  # at the start, and for the estimate
     if not len(modes.curvatures):
-        return Outlook(0.0, 1.0, estimate.best_step, 0, n_reads + standardise)
+        return Outlook(0.0, 1.0, gd.tune(estimate, 1.0).rate, 0, n_reads + standardise)
     largest, smallest = float(modes.curvatures[0]), float(modes.curvatures[-1])
-    rate = estimate.best_step if standardise else 2.0 / (largest + smallest)
+    rate = gd.tune(estimate, 1.0).rate if standardise else 2.0 / (largest + smallest)
     epochs = _epochs(modes, rate, estimate.smallest, settings.tol)
     condition = largest / smallest
     return Outlook(largest, condition, rate, epochs, epochs + n_reads + standardise)

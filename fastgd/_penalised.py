@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._coordinates import CONSTANT, literal
-from fastgd._fit import _descend
+from fastgd._coordinates import CONSTANT
+from fastgd._errors import DivergenceError
+from fastgd._fit import fit
 from fastgd._moments import Moments
-from fastgd._objective import Objective
-from fastgd._result import StopReason
-from fastgd._settings import Settings
-from fastgd._step import plan_step
-from fastgd._strategy import Reader
 
 Setting = dict[str, float | int]
 Model = tuple[NDArray[np.float64], float]
@@ -23,30 +19,14 @@ Model = tuple[NDArray[np.float64], float]
 
 def model_of(moments: Moments, setting: Setting, fit_intercept: bool, backend: str) -> Model | None:
     """Coefficients and intercept; None if the descent diverges."""
-    penalised = _penalised(moments, setting["alpha"])
     if "learning_rate" not in setting:
-        return _minimiser(penalised, fit_intercept)
-    rate, max_iter = float(setting["learning_rate"]), int(setting["max_iter"])
-    settings = Settings(
-        fit_intercept, rate, max_iter, 0.0, "mean", "moments", backend, "double", 1, 0
-    )
-    with np.errstate(over="ignore", invalid="ignore"), Reader(penalised, settings) as read:
-        coordinates = literal(moments.n_features, fit_intercept)
-        objective = Objective(read, coordinates, "mean")
-        start = objective(np.zeros(moments.n_features + fit_intercept))
-        plan = plan_step(objective, start, penalised, settings)
-        descent = _descend(read, objective, start, plan, penalised, settings)
-    if descent.stop_reason is StopReason.DIVERGED:
+        return _minimiser(moments.penalised(setting["alpha"]), fit_intercept)
+    options: dict[str, Any] = {**setting, "fit_intercept": fit_intercept, "backend": backend}
+    try:
+        result = fit(moments, tol=0.0, **options)
+    except DivergenceError:
         return None
-    return coordinates.from_params(descent.last.params)
-
-
-def _penalised(moments: Moments, alpha: float) -> Moments:
-    """Moments whose mean squared error is the original's plus ``alpha * sum(coef**2)``."""
-    scatter = moments.scatter.copy()
-    features = np.arange(moments.n_features)
-    scatter[features, features] += alpha * moments.weight_sum
-    return replace(moments, scatter=scatter)
+    return np.atleast_1d(result.coef), float(result.intercept)
 
 
 def _minimiser(moments: Moments, fit_intercept: bool) -> Model:

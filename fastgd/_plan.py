@@ -19,6 +19,9 @@ from fastgd._strategy import moments_cost, reads_before_moments
 class Plan:
     """What gradient descent on some data would take; printed, a table.
 
+    That is ``method="gd"``: the default, conjugate gradients, takes one read for the moments, or
+    some 15 with those of a sample.
+
     Attributes
     ----------
     n_samples, n_features : int
@@ -150,9 +153,7 @@ def plan(
     >>> fastgd.fit(X, y, learning_rate=plan.best_learning_rate).n_iter == plan.epochs
     True
     """
-    settings = check_settings(
-        fit_intercept, "auto", max_iter, tol, reduction, "auto", backend, "double", n_threads, 0
-    )
+    settings = check_settings({**locals(), "method": "gd"})
     source = as_source(X, y, sample_weight, settings)
     moments, size = _moments_and_size(source, settings)
     auto = outlook(moments, settings, standardise=True)
@@ -160,9 +161,9 @@ def plan(
     scale = 1.0 / moments.weight_sum if reduction == "sum" else 1.0
     by_auto, by_mine = "moments", "moments"
     if size is not None:
-        by_auto = _strategy(moments.n_features, settings, auto.reads)
+        by_auto = _strategy(moments, settings, auto.reads)
         # Whatever the rate, the choice is one by max_iter.
-        by_mine = _strategy(moments.n_features, settings._replace(learning_rate=1.0), mine.reads)
+        by_mine = _strategy(moments, settings._replace(learning_rate=1.0), mine.reads)
     return Plan(
         n_samples=moments.n_samples,
         n_features=moments.n_features,
@@ -191,9 +192,9 @@ def _moments_and_size(source: Problem | Moments, settings: Settings) -> tuple[Mo
     return moments_of(source, settings.backend, "double", settings.n_threads), size
 
 
-def _strategy(n_features: int, settings: Settings, reads: int) -> str:
+def _strategy(moments: Moments, settings: Settings, reads: int) -> str:
     """What ``fit(strategy="auto")`` comes to, for so many reads."""
-    budget = reads_before_moments(n_features, settings)
+    budget = reads_before_moments(moments.n_samples, moments.n_features, settings)
     if budget <= 0.0:
         return "moments"
     return "stream" if reads <= budget else "stream, then moments"

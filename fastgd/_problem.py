@@ -28,6 +28,9 @@ class Source(Protocol):
     @property
     def dtype(self) -> np.dtype[Any]: ...
 
+    @property
+    def targets(self) -> tuple[int, ...]: ...
+
 
 class Problem(NamedTuple):
     """Checked data of one least-squares problem; the arrays are the caller's wherever possible.
@@ -61,6 +64,16 @@ class Problem(NamedTuple):
     def dtype(self) -> np.dtype[Any]:
         """The dtype of X."""
         return self.X.dtype
+
+    @property
+    def targets(self) -> tuple[int, ...]:
+        """(n_targets,), or () where y is 1-D."""
+        return self.y.shape[1:]
+
+    def rows(self, rows: slice) -> Problem:
+        """The same problem on some of the rows."""
+        weight = None if self.sample_weight is None else self.sample_weight[rows]
+        return self._replace(X=self.X[rows], y=self.y[rows], sample_weight=weight)
 
 
 def as_problem(

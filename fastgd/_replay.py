@@ -20,17 +20,18 @@ CONVERGED, MAYBE, PAUSED = 1, 3, 4
 def descend_quadratic(
     run: Replay,
     quadratic: Quadratic,
+    max_iter: int,
     objective: Objective,
     start: Point,
     plan: Convergence,
-    max_iter: int,
 ) -> Descent:
-    """What `fastgd._loop.descend` gives for plain gradient descent, without a report."""
+    """What `fastgd._loop.descend` gives for plain gradient descent, unwatched.
+
+    `quadratic` is the whole objective, its penalty included.
+    """
     coordinates = objective.coordinates
     q = (
-        np.ascontiguousarray(quadratic.vectors),
-        np.ascontiguousarray(quadratic.vectors.T),
-        quadratic.eigenvalues,
+        quadratic.scatter,
         quadratic.minimum,
         np.ascontiguousarray(quadratic.mean),
         quadratic.least,

@@ -20,6 +20,9 @@ class StopReason(Enum):
 
     CONVERGED = "the loss is within the tolerance of its minimum"
     MAX_ITER = "max_iter epochs were run before the tolerance was met"
+    STALLED = "the loss falls no further: rounding is all that is left"
+    NO_CHANGE = "the loss has not improved for n_iter_no_change epochs"
+    CALLBACK = "the callback asked to stop"
     DIVERGED = "the loss or a coefficient grew beyond all bounds"
 
     def __str__(self) -> str:
@@ -32,24 +35,27 @@ class FitResult:
 
     Attributes
     ----------
-    coef : float or ndarray of shape (n_features,), float64
-        A float if X was 1-D.
-    intercept : float
+    coef : float or ndarray of shape (n_features,) or (n_features, n_targets), float64
+        Without the axis of features if X was 1-D: a float, or an array of shape (n_targets,).
+    intercept : float or ndarray of shape (n_targets,)
         0.0 if none was fitted.
     loss : float
-        Mean squared error at `coef` and `intercept`.
+        What was minimised, at `coef` and `intercept`: the mean squared error, summed over
+        targets, and the penalties.
     loss_history : ndarray of shape (n_iter + 1,), float64
         The loss before the first step, and after each.
     grad_norm : float
-        Euclidean norm of the gradient of the mean squared error by `coef` and `intercept`.
+        Euclidean norm of the gradient of the loss by `coef` and `intercept`; with a penalty on
+        sizes, of its shortest subgradient.
     n_iter : int
         Steps taken.
     converged : bool
     stop_reason : StopReason
         ``str(result.stop_reason)`` is a sentence.
     learning_rate : float
-        The step that was used: the one given, or, for "auto", one in standardised coordinates,
-        which is not a number to give back as `learning_rate` for the same data.
+        The step that was used: the one given (the first of a schedule), or, for "auto", one in
+        standardised coordinates, which is not a number to give back as `learning_rate` for the
+        same data. For "cg", which has a length for each step, the last.
     method : str
     strategy : str
         Whether X was read each epoch or once, for its moments, how often in all, and why.
@@ -59,7 +65,7 @@ class FitResult:
     """
 
     coef: float | NDArray[np.float64]
-    intercept: float
+    intercept: float | NDArray[np.float64]
     loss: float
     loss_history: NDArray[np.float64]
     grad_norm: float
@@ -76,6 +82,37 @@ class FitResult:
         default=None, repr=False, compare=False
     )
 
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the loss of every epoch, on a logarithmic axis.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        if ax is None:
+            try:
+                import matplotlib.pyplot as plt
+            except ImportError:
+                raise ImportError("plot() needs matplotlib: pip install matplotlib") from None
+            _, ax = plt.subplots()
+        ax.plot(np.arange(len(self.loss_history)), self.loss_history)
+        if (self.loss_history > 0.0).all():
+            ax.set_yscale("log")
+        ax.set_xlabel("epoch")
+        ax.set_ylabel("loss")
+        ax.set_title(f"{self.method}: {self.stop_reason}", fontsize="medium")
+        return ax
+
     def predict(self, X: ArrayLike) -> float | NDArray[np.floating[Any]]:
         """Predict ``X @ coef + intercept``.
 
@@ -86,7 +123,7 @@ class FitResult:
 
         Returns
         -------
-        float or ndarray of shape (n_samples,)
+        float or ndarray of shape (n_samples,) or (n_samples, n_targets)
             float32 for float32 X, else float64; a float for a scalar.
 
         Raises
@@ -100,18 +137,25 @@ class FitResult:
         if array.dtype != np.float32:
             array = array.astype(np.float64, copy=False)
         dtype = array.dtype.type
-        if not isinstance(self.coef, np.ndarray):
+        if self._one_dimensional:
             if array.ndim > 1:
                 raise ValueError(f"X must be a scalar or 1-D, as in fit; got shape {array.shape}")
-            line = array * dtype(self.coef) + dtype(self.intercept)
-            return float(line) if array.ndim == 0 else line
+            slope, offset = (np.asarray(part, dtype) for part in (self.coef, self.intercept))
+            line = np.multiply.outer(array, slope) + offset
+            return float(line) if line.ndim == 0 else line
+        assert isinstance(self.coef, np.ndarray)
         if array.ndim != 2 or array.shape[1] != len(self.coef):
             raise ValueError(
                 f"X must be of shape (n_samples, {len(self.coef)}), as in fit; got {array.shape}"
             )
         predicted: NDArray[np.floating[Any]] = array @ self.coef.astype(dtype)
-        predicted += dtype(self.intercept)
+        predicted += np.asarray(self.intercept, dtype)
         return predicted
+
+    @property
+    def _one_dimensional(self) -> bool:
+        """Whether X was: `coef` has no axis of features."""
+        return np.ndim(self.coef) == np.ndim(self.intercept)
 
     def summary(self, moments: Moments | None = None) -> Inference:
         """R^2, residual variance, standard errors, t values and more; printed, a table.

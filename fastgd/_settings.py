@@ -2,64 +2,127 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastgd import _check
 from fastgd._objective import REDUCTIONS
+from fastgd._penalty import Penalty
 from fastgd._problem import Source
+from fastgd._schedule import SCHEDULES
 from fastgd.backends import BACKENDS, PRECISIONS
+from fastgd.methods import METHODS, load_method
 
 STRATEGIES = ("auto", "stream", "moments")
+LearningRate = float | str | Callable[[int], Any]
 
 
 class Settings(NamedTuple):
-    """`learning_rate` is None for "auto"."""
+    """What fit() was asked to do; ``None`` where it was left to the library.
 
-    fit_intercept: bool
-    learning_rate: float | None
-    max_iter: int
-    tol: float
-    reduction: str
-    strategy: str
-    backend: str
-    precision: str
-    n_threads: int | None
-    verbose: int
+    Attributes
+    ----------
+    method : str
+        The name of a method: "auto" is resolved.
+    learning_rate : float, str, callable or None
+        A literal step, a schedule, or None for "auto".
+    """
+
+    fit_intercept: bool = True
+    method: str = "gd"
+    learning_rate: LearningRate | None = None
+    eta0: float = 0.01
+    power_t: float = 0.25
+    momentum: float | None = None
+    penalty: Penalty = Penalty()
+    max_iter: int = 10_000
+    tol: float = 1e-10
+    n_iter_no_change: int | None = None
+    validation_fraction: float | None = None
+    batch_size: int | None = None
+    shuffle: bool = True
+    average: bool = False
+    random_state: int | np.random.Generator | None = None
+    reduction: str = "mean"
+    strategy: str = "auto"
+    backend: str = "numba"
+    precision: str = "double"
+    n_threads: int | None = None
+    callback: Callable[[Any], object] | None = None
+    verbose: int = 0
+    progress: bool | None = None
 
     @property
     def gradient_reduction(self) -> str:
         """What the loop descends: a step chosen by the library is one for the mean."""
         return "mean" if self.learning_rate is None else self.reduction
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether something is to be done after every epoch."""
+        watched = (self.callback, self.n_iter_no_change, self.validation_fraction)
+        return self.verbose > 0 or any(value is not None for value in watched)
 
-def check_settings(
-    fit_intercept: object,
-    learning_rate: object,
-    max_iter: object,
-    tol: object,
-    reduction: object,
-    strategy: object,
-    backend: object,
-    precision: object,
-    n_threads: object,
-    verbose: object,
-) -> Settings:
-    """Raise TypeError or ValueError for the first argument that cannot be used."""
-    return Settings(
-        fit_intercept=_check.flag("fit_intercept", fit_intercept),
-        learning_rate=_learning_rate(learning_rate),
-        max_iter=_check.integer("max_iter", max_iter, least=1),
-        tol=_check.real("tol", tol),
-        reduction=_check.choice("reduction", reduction, REDUCTIONS),
-        strategy=_check.choice("strategy", strategy, STRATEGIES),
-        backend=_check.choice("backend", backend, BACKENDS),
-        precision=_check.choice("precision", precision, PRECISIONS),
-        n_threads=check_n_threads(n_threads),
-        verbose=_check.integer("verbose", verbose, least=0),
-    )
+
+def check_settings(given: dict[str, Any]) -> Settings:
+    """Raise TypeError or ValueError for the first argument that cannot be used.
+
+    `given` holds arguments of fit() by name.
+    """
+    checked = {name: CHECKS[name](name, value) for name, value in given.items() if name in CHECKS}
+    alpha, l1_ratio = checked.pop("alpha", 0.0), checked.pop("l1_ratio", 0.0)
+    settings = Settings(**checked, penalty=Penalty(alpha, l1_ratio))
+    settings = settings._replace(method=_resolve(settings))
+    _check_together(settings)
+    if settings.method == "sgd" and settings.batch_size is None:
+        settings = settings._replace(batch_size=DEFAULT_BATCH)
+    return settings
+
+
+DEFAULT_BATCH = 1024
+
+
+def _resolve(settings: Settings) -> str:
+    """What method="auto" stands for."""
+    if settings.method != "auto":
+        return settings.method
+    if settings.batch_size is not None:
+        return "sgd"
+    if settings.learning_rate is not None:
+        return "gd"
+    return "nesterov" if settings.penalty.sizes > 0.0 else "cg"
+
+
+def _check_together(s: Settings) -> None:
+    """Arguments that exclude each other."""
+    method = load_method(s.method)
+    if s.penalty.sizes > 0.0 and not method.PROXIMAL:
+        raise ValueError(
+            f"method={s.method!r} cannot take a penalty on sizes; use l1_ratio=0, or one of "
+            f"{_names(lambda m: m.PROXIMAL)}"
+        )
+    if s.batch_size is not None and not method.BATCHES:
+        raise ValueError(
+            f"method={s.method!r} cannot take batch_size; use one of {_names(lambda m: m.BATCHES)}"
+        )
+    if s.method == "cg" and s.learning_rate is not None:
+        raise ValueError('method="cg" finds its own steps: learning_rate must be "auto"')
+    batches = s.batch_size is not None or s.method == "sgd"
+    if batches and s.strategy == "moments":
+        raise ValueError('strategy="moments" has no batches: use strategy="stream" or "auto"')
+    if batches and s.penalty.sizes > 0.0 and s.gradient_reduction == "sum":
+        raise ValueError('reduction="sum" cannot go with both batch_size and l1_ratio')
+    if s.average and not batches:
+        raise ValueError("average=True needs batch_size: it averages the iterates of an epoch")
+    if s.validation_fraction is not None and s.strategy == "moments":
+        raise ValueError('validation_fraction needs strategy="stream" or "auto"')
+
+
+def _names(has: Callable[[Any], bool]) -> str:
+    return ", ".join(repr(name) for name in METHODS if has(load_method(name)))
 
 
 def check_n_threads(n_threads: object) -> int | None:
@@ -69,24 +132,84 @@ def check_n_threads(n_threads: object) -> int | None:
 
 def check_start(
     problem: Source, settings: Settings, coef_init: ArrayLike | None, intercept_init: object
-) -> tuple[NDArray[np.float64], float]:
+) -> tuple[NDArray[np.float64], float | NDArray[np.float64]]:
     """Coefficients and intercept to start from."""
-    coef = np.zeros(problem.n_features)
+    d, targets = problem.n_features, problem.targets
+    coef = np.zeros((d, *targets))
     if coef_init is not None:
-        coef = _check.coefficients(
-            "coef_init", coef_init, problem.n_features, scalar=problem.one_dimensional
-        )
+        shape = targets if problem.one_dimensional else (d, *targets)
+        coef = _check.array("coef_init", coef_init, shape).reshape(d, *targets)
     if intercept_init is None:
-        return coef, 0.0
+        return coef, np.zeros(targets) if targets else 0.0
     if not settings.fit_intercept:
         raise ValueError("intercept_init cannot be given with fit_intercept=False")
+    if targets:
+        return coef, _check.array("intercept_init", intercept_init, targets)
     return coef, _check.scalar("intercept_init", intercept_init)
 
 
-def _learning_rate(value: object) -> float | None:
+def _learning_rate(name: str, value: object) -> LearningRate | None:
+    if callable(value):
+        return value
     if isinstance(value, str):
-        _check.choice("learning_rate", value, ["auto"])
-        return None
+        _check.choice(name, value, ["auto", *SCHEDULES])
+        return None if value == "auto" else value
     if value is None:
-        raise TypeError('learning_rate must be "auto" or a positive number, got None')
-    return _check.real("learning_rate", value, positive=True)
+        raise TypeError(f'{name} must be "auto" or a positive number, got None')
+    return _check.real(name, value, positive=True)
+
+
+def _random_state(name: str, value: object) -> int | np.random.Generator:
+    if isinstance(value, np.random.Generator):
+        return value
+    return _check.integer(name, value, least=0)
+
+
+def _callback(name: str, value: object) -> Callable[[Any], object]:
+    if not callable(value):
+        raise TypeError(f"{name} must be callable, got {type(value).__name__}")
+    return value
+
+
+def _optional(check: Callable[[str, object], Any]) -> Callable[[str, object], Any]:
+    return lambda name, value: None if value is None else check(name, value)
+
+
+def _at_least(least: int) -> Callable[[str, object], int]:
+    return lambda name, value: _check.integer(name, value, least=least)
+
+
+def _one_of(valid: Any) -> Callable[[str, object], str]:
+    return lambda name, value: _check.choice(name, value, valid)
+
+
+def _positive(name: str, value: object) -> float:
+    return _check.real(name, value, positive=True)
+
+
+CHECKS: dict[str, Callable[[str, object], Any]] = {
+    "fit_intercept": _check.flag,
+    "method": _one_of(("auto", *METHODS)),
+    "learning_rate": _learning_rate,
+    "eta0": _positive,
+    "power_t": _check.real,
+    "momentum": _optional(_check.part),
+    "alpha": _check.real,
+    "l1_ratio": lambda name, value: _check.part(name, value, closed=True),
+    "max_iter": _at_least(1),
+    "tol": _check.real,
+    "n_iter_no_change": _optional(_at_least(1)),
+    "validation_fraction": _optional(_check.part),
+    "batch_size": _optional(_at_least(1)),
+    "shuffle": _check.flag,
+    "average": _check.flag,
+    "random_state": _optional(_random_state),
+    "reduction": _one_of(REDUCTIONS),
+    "strategy": _one_of(STRATEGIES),
+    "backend": _one_of(BACKENDS),
+    "precision": _one_of(PRECISIONS),
+    "n_threads": _optional(_at_least(1)),
+    "callback": _optional(_callback),
+    "verbose": _at_least(0),
+    "progress": _optional(_check.flag),
+}

@@ -15,15 +15,14 @@ MARGIN = 1.05
 
 
 class Curvature(NamedTuple):
-    """Bounds of the Hessian's spectrum; `smallest` leaves out directions without curvature."""
+    """Bounds of the Hessian's spectrum; `smallest` leaves out directions without curvature.
+
+    `is_definite` says that there are none of those, as far as is known.
+    """
 
     smallest: float
     largest: float
-
-    @property
-    def best_step(self) -> float:
-        """2 / (L + mu), which contracts fastest over the spectrum [mu, L] of a quadratic."""
-        return 2.0 / (self.largest + self.smallest) if self.largest > 0 else 1.0
+    is_definite: bool = False
 
 
 def curvature(
@@ -77,4 +76,15 @@ def curvature(
     if largest <= 0.0:
         return Curvature(0.0, 0.0)
     positive = eigenvalues[eigenvalues > relative_rounding * largest]
-    return Curvature(float(positive[0]), largest)
+    return Curvature(float(positive[0]), largest, len(positive) == n_params)
+
+
+def exact_curvature(hessian: NDArray[np.float64]) -> Curvature:
+    """The extreme eigenvalues of a matrix that is at hand."""
+    eigenvalues = np.linalg.eigvalsh(hessian)
+    largest = float(eigenvalues[-1])
+    if largest <= 0.0:
+        return Curvature(0.0, 0.0)
+    rounding = 16 * len(hessian) * float(np.finfo(np.float64).eps)
+    positive = eigenvalues[eigenvalues > rounding * largest]
+    return Curvature(float(positive[0]), largest * (1.0 + rounding), len(positive) == len(hessian))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._moments import Moments, moments_of
+from fastgd._penalty import Penalty
 from fastgd._problem import Problem
 from fastgd._quadratic import Quadratic, quadratic_of
 from fastgd._settings import Settings
@@ -22,6 +23,12 @@ READS_A_FEATURE = 1 / 10
 # The library's own step needs column statistics, products with the Hessian and some epochs. The
 # statistics alone cost as much as the moments of up to 64 columns, and else some 25 reads.
 LEAST_READS = 30.0
+
+# Conjugate gradients with the moments of a sample of ten rows a feature take so many reads,
+# column statistics included, whatever the conditioning: ``python -m bench.solve``.
+SAMPLE_ROWS = 10
+LEAST_SAMPLE = 1000
+SKETCHED_READS = 16.0
 
 # Moments of more features are collected only when asked for: they take d^2 doubles.
 MOST_FEATURES = 4096
@@ -47,8 +54,9 @@ class Reader:
         self._read: Pass | None = None
         self._n_reads = 0
         self._budget = 0.0
+        self._notes: list[str] = []
         if isinstance(source, Problem):
-            self._budget = reads_before_moments(source.n_features, settings)
+            self._budget = reads_before_moments(source.n_samples, source.n_features, settings)
         self.moments: Moments | None = None
         self.quadratic: Quadratic | None = None
         if self._budget <= 0.0:
@@ -73,10 +81,40 @@ class Reader:
         reads = "1 read" if self._n_reads == 1 else f"{self._n_reads} reads"
         asked = "as asked for" if self._settings.strategy != "auto" else ""
         if self.moments is None:
-            return f"stream: {reads}, {asked or 'fewer than moments would have cost'}"
+            why = ", ".join([*self._notes, asked or "fewer than moments would have cost"])
+            return f"stream: {reads}, {why}"
         if self._n_reads == 0:
             return f"moments: 1 read, {asked or 'less than an epoch-by-epoch fit would have cost'}"
         return f"stream, then moments: {reads}, as many as moments cost, and 1 for them"
+
+    @property
+    def from_moments(self) -> bool:
+        """Whether sums now come from moments."""
+        return self.quadratic is not None
+
+    def penalised(self, penalty: Penalty) -> Quadratic:
+        """The squared error and the penalty on squares, as one quadratic."""
+        assert self.quadratic is not None
+        assert self.moments is not None
+        if penalty.squares == 0.0:
+            return self.quadratic
+        return quadratic_of(self.moments.penalised(penalty.squares))
+
+    def note(self, text: str) -> None:
+        """Add to what `strategy` says of reads."""
+        self._notes.append(text)
+
+    def sample(self, n_rows: int) -> Moments | None:
+        """Moments of rows drawn at random, always the same; None where they have no weight."""
+        arrays = self._arrays
+        drawn = np.random.default_rng(0).integers(0, arrays.n_samples, n_rows)
+        rows = np.unique(drawn)
+        weight = None if arrays.sample_weight is None else arrays.sample_weight[rows]
+        if weight is not None and not weight.any():
+            return None
+        part = arrays._replace(X=arrays.X[rows], y=arrays.y[rows], sample_weight=weight)
+        settings = self._settings
+        return moments_of(part, settings.backend, "double", settings.n_threads)
 
     @property
     def backend(self) -> str:
@@ -96,7 +134,7 @@ class Reader:
         variance = np.diagonal(self.moments.scatter)[:d] / self.moments.weight_sum
         return ColumnStatistics(self.moments.mean[:d], np.sqrt(np.maximum(variance, 0.0)))
 
-    def __call__(self, coef: NDArray[np.float64], intercept: float) -> Sums:
+    def __call__(self, coef: NDArray[np.float64], intercept: float | NDArray[np.float64]) -> Sums:
         """The sums at these coefficients."""
         if self.quadratic is None and self._n_reads >= self._budget:
             self._collect()
@@ -132,15 +170,29 @@ class Reader:
             self._open = self._read = None
 
 
-def reads_before_moments(n_features: int, settings: Settings) -> float:
+def reads_before_moments(n_samples: int, n_features: int, settings: Settings) -> float:
     """Reads to spend on streaming before the moments are collected."""
-    if settings.strategy == "stream":
+    batches = settings.batch_size is not None or settings.validation_fraction is not None
+    if settings.strategy == "stream" or batches:
         return np.inf
     if settings.strategy == "moments":
         return 0.0
-    cost = moments_cost(n_features)
     if n_features > MOST_FEATURES:
         return np.inf
+    cost = moments_cost(n_features)
+    if settings.method == "cg":  # or the moments of a sample, and some steps
+        return 0.0 if cost <= sketched_cost(n_samples, n_features) else np.inf
     if settings.learning_rate is not None:  # known beforehand: every epoch, and the last loss
         return 0.0 if settings.max_iter + 1 > cost else np.inf
     return 0.0 if cost <= LEAST_READS else cost
+
+
+def sketched_cost(n_samples: int, n_features: int) -> float:
+    """What conjugate gradients cost with the moments of a sample, in reads of X."""
+    part = sample_size(n_samples, n_features) / n_samples
+    return moments_cost(n_features) * part + SKETCHED_READS
+
+
+def sample_size(n_samples: int, n_features: int) -> int:
+    """Rows whose moments make a preconditioner."""
+    return min(n_samples, max(SAMPLE_ROWS * n_features, LEAST_SAMPLE))

@@ -2,8 +2,9 @@
 
 A backend is a module with ``open_pass(problem, n_threads, prediction, precision)``. It returns
 a context manager whose value is called once an epoch with coefficients (float64, in the
-units of X) and an intercept, reads the data once, and returns `Sums`. Sums, not means, so that
-chunks, batches, threads and machines all combine by addition.
+units of X) and an intercept (both of one more axis, the targets, where y is 2-D), reads the data
+once, and returns `Sums`. Sums, not means, so that chunks, batches, threads and machines all
+combine by addition.
 
 A new backend is one module here and one line in `BACKENDS`.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from importlib import import_module
-from typing import NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,10 +37,10 @@ class Sums(NamedTuple):
     Attributes
     ----------
     squares : float
-        sum of s * r**2
-    products : ndarray of shape (n_features,), float64
+        sum of s * r**2, over targets too
+    products : ndarray of shape (n_features,) or (n_features, n_targets), float64
         sum of s * r * x
-    residuals : float
+    residuals : float or ndarray of shape (n_targets,)
         sum of s * r
     weights : float
         sum of s
@@ -47,7 +48,7 @@ class Sums(NamedTuple):
 
     squares: float
     products: NDArray[np.float64]
-    residuals: float
+    residuals: float | NDArray[np.float64]
     weights: float
 
 
@@ -72,7 +73,7 @@ class RawMoments(NamedTuple):
 # A compiled loop of gradient descent on moments; see backends/numba/_replay.py for its arguments.
 Replay = Callable[..., tuple[int, int]]
 
-Pass = Callable[[NDArray[np.float64], float], Sums]
+Pass = Callable[[NDArray[np.float64], Any], Sums]
 
 
 class ColumnStatistics(NamedTuple):

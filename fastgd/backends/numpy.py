@@ -30,7 +30,9 @@ def open_pass(
     weight = problem.sample_weight
     dtype = problem.X.dtype if precision == "single" else np.dtype(np.float64)
 
-    def read(coef: NDArray[np.float64], intercept: float) -> Sums:
+    def read(coef: NDArray[np.float64], intercept: float | NDArray[np.float64]) -> Sums:
+        if isinstance(intercept, np.ndarray):
+            return _over_targets(problem, coef, intercept, precision)
         w = coef.astype(dtype)
         squares, residuals, weights = 0.0, 0.0, 0.0
         products = np.zeros(problem.n_features)
@@ -52,6 +54,23 @@ def open_pass(
     # What overflows or is NaN shows in the sums, where it is looked for.
     with np.errstate(over="ignore", invalid="ignore"):
         yield read
+
+
+def _over_targets(
+    problem: Problem, coef: NDArray[np.float64], intercept: NDArray[np.float64], precision: str
+) -> Sums:
+    """The sums of each target: plainly, by a read for each."""
+    parts = []
+    for t, b in enumerate(intercept.tolist()):
+        single = problem._replace(y=np.ascontiguousarray(problem.y[:, t]))
+        with open_pass(single, None, None, precision) as read:
+            parts.append(read(np.ascontiguousarray(coef[:, t]), b))
+    return Sums(
+        sum(part.squares for part in parts),
+        np.stack([part.products for part in parts], axis=1),
+        np.array([part.residuals for part in parts]),
+        parts[0].weights,
+    )
 
 
 def _short_sums(sr: Floats, X: Floats) -> NDArray[np.float64]:

@@ -1,23 +1,32 @@
-"""Plain gradient descent with a constant step."""
+"""Plain gradient descent."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from fastgd.methods import Params
+from fastgd.methods import Params, Prox, Spectrum, Tuning
+
+PROXIMAL = True
+BATCHES = True
 
 
 class State(NamedTuple):
-    """Nothing but the step."""
-
-    learning_rate: float
+    """Nothing."""
 
 
-def init(params: Params, learning_rate: float) -> State:
-    """Keep the step."""
-    return State(learning_rate)
+def tune(curvature: Spectrum, size: float) -> Tuning:
+    """``2 / (L + mu)``, which contracts fastest over the spectrum [mu, L] of a quadratic."""
+    total = curvature.largest + curvature.smallest
+    return Tuning(2.0 / total if curvature.largest > 0 else 1.0)
 
 
-def step(gradient: Params, state: State, params: Params) -> tuple[Params, State]:
+def init(params: Params, tuning: Tuning) -> State:
+    """Nothing to keep."""
+    return State()
+
+
+def step(
+    gradient: Params, state: State, params: Params, rate: float, prox: Prox
+) -> tuple[Params, State]:
     """Move against the gradient."""
-    return params - state.learning_rate * gradient, state
+    return prox(params - rate * gradient, rate), state

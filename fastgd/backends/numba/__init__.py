@@ -7,6 +7,7 @@ them and keeps them on disk.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from fastgd._problem import Floats, Problem
 from fastgd._threads import Team, available_threads
 from fastgd.backends import ColumnStatistics, RawMoments, Sums
-from fastgd.backends.numba._choice import choose_kernel, group_rows
+from fastgd.backends.numba._choice import GROUP_ROWS, choose_kernel, group_rows
 from fastgd.backends.numba._compile import compiled
 from fastgd.backends.numba._moments import FEW_COLUMNS, read_moments
 from fastgd.backends.numba._replay import load_replay
@@ -25,6 +26,9 @@ from fastgd.backends.numpy import column_statistics as numpy_statistics
 # Below this a pass stays in the caller's thread: it takes about half a millisecond at 10 GB/s,
 # and waking a thread up to a tenth of one.
 THREADING_BYTES = 5 << 20
+
+# Rows that are read again for each target: they stay in the second cache.
+TARGETS_BLOCK_BYTES = 256 << 10
 
 __all__ = ["column_statistics", "load_replay", "moments", "open_pass"]
 
@@ -44,7 +48,12 @@ class Pass:
         key = (X.dtype, y.dtype, *optional, self._dtype, fixed_features)
         self._add_rows = compiled(kernel, key, fused_signature)
         self._data = (X, y, weight, prediction)
+        self._targets = [np.ascontiguousarray(column) for column in y.T] if y.ndim == 2 else []
         self._length = group_rows(problem)
+        self._block = self._length
+        if self._targets:
+            rows = TARGETS_BLOCK_BYTES // (self._n_features * X.itemsize)
+            self._block = max(GROUP_ROWS, rows // GROUP_ROWS * GROUP_ROWS)
         self._n_groups = -(-self._n_samples // self._length)
         threaded = self._n_groups > 1 and X.nbytes >= THREADING_BYTES
         self._team = Team(n_threads or available_threads()) if threaded else None
@@ -61,8 +70,10 @@ class Pass:
         if self._team is not None:
             self._team.close()
 
-    def __call__(self, coef: NDArray[np.float64], intercept: float) -> Sums:
+    def __call__(self, coef: NDArray[np.float64], intercept: float | NDArray[np.float64]) -> Sums:
         """Read the data once."""
+        if isinstance(intercept, np.ndarray):
+            return self._read_targets(coef, intercept)
         n, d = self._n_samples, self._n_features
         w = tuple(coef.tolist()) if self._fixed else coef.astype(self._dtype)
         partial = np.zeros((self._n_groups, d + 3))
@@ -72,14 +83,39 @@ class Pass:
             first = group * length
             add_rows(*data, w, intercept, partial[group], first, min(first + length, n))
 
+        self._run(add_group)
+        sums = partial[0] if self._n_groups == 1 else partial.sum(axis=0)
+        weights = float(n) if self._data[2] is None else float(sums[d + 2])
+        return Sums(float(sums[d]), sums[:d], float(sums[d + 1]), weights)
+
+    def _read_targets(self, coef: NDArray[np.float64], intercept: NDArray[np.float64]) -> Sums:
+        """Read the data once for all targets: each block from memory, then from cache."""
+        n, d = self._n_samples, self._n_features
+        X, _, weight, _ = self._data
+        columns = [np.ascontiguousarray(column, self._dtype) for column in coef.T]
+        w = [tuple(column.tolist()) if self._fixed else column for column in columns]
+        b = intercept.tolist()
+        partial = np.zeros((self._n_groups, len(w), d + 3))
+
+        def add_group(group: int) -> None:
+            last = min((group + 1) * self._length, n)
+            for first in range(group * self._length, last, self._block):
+                stop = min(first + self._block, last)
+                for t, y in enumerate(self._targets):
+                    out = partial[group, t]
+                    self._add_rows(X, y, weight, None, w[t], b[t], out, first, stop)
+
+        self._run(add_group)
+        sums = partial.sum(axis=0)
+        weights = float(n) if weight is None else float(sums[0, d + 2])
+        return Sums(float(sums[:, d].sum()), sums[:, :d].T, sums[:, d + 1], weights)
+
+    def _run(self, add_group: Callable[[int], None]) -> None:
         if self._team is None:
             for group in range(self._n_groups):
                 add_group(group)
         else:
             self._team.run(add_group, self._n_groups)
-        sums = partial[0] if self._n_groups == 1 else partial.sum(axis=0)
-        weights = float(n) if self._data[2] is None else float(sums[d + 2])
-        return Sums(float(sums[d]), sums[:d], float(sums[d + 1]), weights)
 
 
 def open_pass(

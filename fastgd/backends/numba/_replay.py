@@ -31,7 +31,7 @@ def replay_gd(quadratic, change, rule, limits, params, before, gradient, losses,
     `losses` has room for ``max_iter + 1``; `before` holds the gradient of the epoch before, and
     `gradient` that of `params`. ``losses[-1]`` of a full run is the loss at `params`.
     """
-    vectors, transposed, eigenvalues, minimum, mean, least, target_mean, weights = quadratic
+    scatter, minimum, mean, least, target_mean, weights = quadratic
     center, inverse_scale, spread, far, apart, fit_intercept, factor = change
     rate, tol, curvature, gradient_scale, stop_rounding, growth_rounding = rule
     max_iter, growing_epochs, growth, runs_on = limits
@@ -47,27 +47,23 @@ def replay_gd(quadratic, change, rule, limits, params, before, gradient, losses,
             coef[j] = params[j] * inverse_scale[j]
             offset += coef[j] * center[j]
             residual += coef[j] * mean[j]
-            away[j] = -minimum[j]
+            away[j] = coef[j] - minimum[j]
+            slope[j] = 0.0
         intercept = params[d] - offset if fit_intercept else 0.0
         residual += intercept
         for i in range(d):
             for j in range(d):
-                away[j] += coef[i] * vectors[i, j]
+                slope[j] += away[i] * scatter[i, j]
         total = weights * residual
         squares = least + total * residual
         for j in range(d):
-            slope[j] = eigenvalues[j] * away[j]
             squares += slope[j] * away[j]
         loss = squares / weights
         by_intercept = factor * total
         norm, terms = 0.0, loss * far + apart * intercept * intercept
         for i in range(d):
-            gradient[i] = total * mean[i]
-        for j in range(d):
-            for i in range(d):
-                gradient[i] += slope[j] * transposed[j, i]
-        for i in range(d):
-            gradient[i] = (factor * gradient[i] - by_intercept * center[i]) * inverse_scale[i]
+            product = slope[i] + total * mean[i]
+            gradient[i] = (factor * product - by_intercept * center[i]) * inverse_scale[i]
             norm += gradient[i] * gradient[i]
             terms += coef[i] * coef[i] * spread[i]
         if fit_intercept:
@@ -126,7 +122,7 @@ def replay_gd(quadratic, change, rule, limits, params, before, gradient, losses,
 def _signature() -> Any:
     real, flag, index = types.float64, types.boolean, types.int64
     vector, matrix = types.Array(real, 1, "C"), types.Array(real, 2, "C")
-    quadratic = types.Tuple((matrix, matrix, vector, vector, vector, real, real, real))
+    quadratic = types.Tuple((matrix, vector, vector, real, real, real))
     change = types.Tuple((vector, vector, vector, real, real, flag, real))
     rule = types.UniTuple(real, 6)
     limits = types.Tuple((index, index, real, flag))

@@ -1,0 +1,121 @@
+"""Conjugate gradients, in stages: each with a better preconditioner, if the last took too long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd._convergence import NewtonConvergence
+from fastgd._loop import Descent, descend
+from fastgd._objective import Objective, Point
+from fastgd._preconditioner import Preconditioner, exact, plain, sketched
+from fastgd._problem import Source
+from fastgd._result import StopReason
+from fastgd._settings import Settings
+from fastgd._step import rounding_unit
+from fastgd._strategy import Reader, moments_cost, sample_size
+from fastgd.methods import Tuning, cg
+
+# Plain steps come first where the moments of the sample cost more reads than this.
+CHEAP_SAMPLE = 16.0
+# A sample of fewer rows a feature says too little.
+LEAST_ROWS_A_FEATURE = 2
+
+Stage = tuple[int, Callable[[], Preconditioner]]
+
+
+def descend_conjugate(
+    read: Reader,
+    objective: Objective,
+    start: Point,
+    source: Source,
+    settings: Settings,
+    watch: Callable[[int, Point, float], StopReason | None],
+) -> tuple[Descent, NewtonConvergence]:
+    """The whole descent, and what judged its end."""
+    point, losses, done = start, [start.loss], 0
+    for limit, make in _stages(read, objective, source, settings):
+        if done >= settings.max_iter:
+            break
+        preconditioner = make()
+        judge = _judge(objective, settings, source, preconditioner)
+        tuning = Tuning(preconditioner.trial, precondition=preconditioner.apply)
+
+        def watch_on(epoch: int, point: Point, before: float, done: int = done) -> Any:
+            return watch(done + epoch, point, before)
+
+        descent = descend(
+            objective,
+            point,
+            cg.init(point.params, tuning),
+            _advance,
+            judge,
+            min(limit, settings.max_iter - done),
+            watch_on,
+            stalls=True,
+        )
+        point, done = descent.last, done + descent.n_iter
+        losses += descent.losses[1:]
+        if descent.stop_reason is not StopReason.MAX_ITER:
+            break
+    if judge.floor == np.inf and descent.state.lengths:
+        judge.condition = 1.0 / (preconditioner.trial * descent.state.smallest)
+    return descent._replace(last=point, losses=losses), judge
+
+
+def _advance(epoch: int, point: Point, state: cg.State) -> tuple[NDArray[np.float64], cg.State]:
+    return cg.step(point.gradient, state, point.params, 0.0, lambda params, rate: params)
+
+
+def _judge(
+    objective: Objective, settings: Settings, source: Source, preconditioner: Preconditioner
+) -> NewtonConvergence:
+    return NewtonConvergence(
+        tol=settings.tol,
+        learning_rate=preconditioner.trial,
+        gradient_scale=1.0,
+        coordinates=objective.coordinates,
+        epsilon=rounding_unit(objective, source, settings),
+        runs_on=False,
+        find_curvature=_unknown,
+        curvature=None,
+        precondition=preconditioner.apply,
+        floor=preconditioner.floor,
+        condition=preconditioner.condition,
+    )
+
+
+def _unknown(point: Point) -> Any:
+    raise AssertionError("conjugate gradients know their curvature")
+
+
+def _stages(
+    read: Reader, objective: Objective, source: Source, settings: Settings
+) -> Iterator[Stage]:
+    """How many steps at most, and with what: see the notes of `fastgd.fit`."""
+    coordinates, ridge = objective.coordinates, settings.penalty.squares
+    most = settings.max_iter
+    quadratic = read.quadratic
+    if quadratic is not None:
+        yield most, lambda: exact(quadratic, coordinates, ridge)
+        return
+    n, d = source.n_samples, source.n_features
+    n_rows = sample_size(n, d)
+    if n_rows < LEAST_ROWS_A_FEATURE * d:
+        yield most, lambda: plain(coordinates, ridge)
+        return
+    cost = moments_cost(d) * n_rows / n
+    if cost > CHEAP_SAMPLE:
+        yield int(cost), lambda: plain(coordinates, ridge)
+
+    def from_sample() -> Preconditioner:
+        sample = read.sample(n_rows)
+        if sample is None:
+            return plain(coordinates, ridge)
+        read.note(f"preconditioned by the moments of {sample.n_samples:,} rows")
+        return sketched(sample, coordinates, ridge)
+
+    yield most, from_sample

@@ -1,0 +1,86 @@
+"""The inverse of a Gram matrix, as far as it has one: what quadratics and CG solve with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+# Triangles are solved in blocks of so many columns, whose diagonals are inverted: numpy has no
+# triangular solver.
+BLOCK = 256
+# A pivot of the correlation matrix is the part of a column that the columns before it leave
+# unexplained. Below this the eigenvalues decide what is rounding.
+LEAST_PIVOT = 1e-10
+# Where columns are of equal length, eigenvalues below this times their number are rounding.
+ROUNDING = float(np.finfo(np.float64).eps)
+
+
+class Inverse(NamedTuple):
+    """``solve(b)`` is the shortest solution of ``matrix @ x = b`` in columns of equal length."""
+
+    solve: Callable[[Array], Array]
+    rank: int
+
+
+def inverse_of(matrix: Array) -> Inverse:
+    """Factor a symmetric positive semi-definite matrix, (n, n).
+
+    Rows and columns are brought to equal length first: else the rounding of large ones would
+    drown the small. Cholesky serves where every pivot is clear of rounding; else eigenvectors,
+    whose directions without curvature are left out.
+    """
+    size = np.sqrt(np.maximum(np.diagonal(matrix), 0.0))
+    inverse_size = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0.0)
+    correlation = matrix * inverse_size * inverse_size[:, np.newaxis]
+    np.fill_diagonal(correlation, 1.0)  # of a column of zeros, too: its solution is scaled by 0
+    solve, rank = _by_cholesky(correlation), len(matrix)
+    if solve is None:
+        solve, rank = _by_eigenvectors(correlation)
+    rank -= int((size == 0.0).sum())
+    inner = solve
+
+    def scaled_solve(b: Array) -> Array:
+        scale = inverse_size if b.ndim == 1 else inverse_size[:, np.newaxis]
+        return scale * inner(scale * b)
+
+    return Inverse(scaled_solve, rank)
+
+
+def _by_cholesky(matrix: Array) -> Callable[[Array], Array] | None:
+    try:
+        lower = np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        return None
+    if float(np.diagonal(lower).min()) ** 2 < LEAST_PIVOT:
+        return None
+    n = len(lower)
+    blocks = [slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
+    diagonals = [np.linalg.inv(lower[block, block]) for block in blocks]
+
+    def solve(b: Array) -> Array:
+        x = b.copy()
+        for block, diagonal in zip(blocks, diagonals, strict=True):
+            x[block] = diagonal @ (x[block] - lower[block, : block.start] @ x[: block.start])
+        for block, diagonal in zip(blocks[::-1], diagonals[::-1], strict=True):
+            below = lower[block.stop :, block].T @ x[block.stop :]
+            x[block] = diagonal.T @ (x[block] - below)
+        return x
+
+    return solve
+
+
+def _by_eigenvectors(matrix: Array) -> tuple[Callable[[Array], Array], int]:
+    eigenvalues, vectors = np.linalg.eigh(matrix)
+    kept = eigenvalues > len(matrix) * ROUNDING * max(float(eigenvalues[-1]), 0.0)
+    vectors, inverse = vectors[:, kept], 1.0 / eigenvalues[kept]
+
+    def solve(b: Array) -> Array:
+        along = vectors.T @ b
+        return vectors @ (along * (inverse if b.ndim == 1 else inverse[:, np.newaxis]))
+
+    return solve, int(kept.sum())

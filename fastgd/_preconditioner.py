@@ -1,0 +1,104 @@
+"""Approximate inverses of the Hessian, for conjugate gradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd._coordinates import Coordinates
+from fastgd._inverse import inverse_of
+from fastgd._moments import Moments
+from fastgd._quadratic import Quadratic
+
+Array = NDArray[np.float64]
+
+# What a sample says of a column that is all but constant in it is no guide to all the rows.
+LEAST_VARIANCE = 0.01
+# Keeps what is rounding in a sample from being taken for no curvature at all.
+RIDGE = 1e-9
+
+
+class Preconditioner(NamedTuple):
+    """``apply(g)`` is about ``inv(Hessian) @ g``, in the coordinates of a descent.
+
+    Attributes
+    ----------
+    floor : float
+        The eigenvalues of the preconditioned Hessian are no smaller, as far as is known;
+        infinite where nothing is.
+    trial : float
+        The first step to try.
+    condition : float
+        About the condition number of what is inverted.
+    """
+
+    apply: Callable[[Array], Array]
+    floor: float
+    trial: float
+    condition: float
+
+
+def plain(coordinates: Coordinates, ridge: float) -> Preconditioner:
+    """None: the coordinates have equal curvature along each axis, 2."""
+    n = len(coordinates.scale) + coordinates.fit_intercept
+    trace = 2.0 * n + 2.0 * ridge * float((coordinates.inverse_scale**2).sum())
+    return Preconditioner(lambda gradient: gradient, math.inf, 1.0 / trace, 1.0)
+
+
+def exact(quadratic: Quadratic, coordinates: Coordinates, ridge: float) -> Preconditioner:
+    """The inverse itself, from the moments of all rows."""
+    if coordinates.fit_intercept and ridge == 0.0:
+        solve, weights = quadratic.inverse.solve, quadratic.weights
+        return _in_coordinates(lambda b: weights * solve(b), coordinates, 1.0, 1.0)
+    curvature = quadratic.scatter / quadratic.weights
+    curvature = _penalised(curvature, quadratic.mean, coordinates, ridge)
+    return _in_coordinates(inverse_of(curvature).solve, coordinates, 1.0, 1.0)
+
+
+def sketched(sample: Moments, coordinates: Coordinates, ridge: float) -> Preconditioner:
+    """From the moments of some rows, drawn at random.
+
+    With ``s = sqrt(n_features / n_rows)`` the eigenvalues of the preconditioned Hessian lie
+    between ``1 / (1 + s)**2`` and ``1 / (1 - s)**2``, whatever the conditioning.
+
+    References
+    ----------
+    V. Rokhlin, M. Tygert, "A fast randomized algorithm for overdetermined linear least-squares
+    regression", PNAS 105 (2008), 13212-13217.
+    """
+    d = sample.n_features
+    curvature = sample.scatter[:d, :d] / sample.weight_sum
+    variance = coordinates.scale**2
+    rare = np.diagonal(curvature) < LEAST_VARIANCE * variance
+    curvature = _penalised(curvature, sample.mean[:d], coordinates, ridge)
+    curvature[np.arange(d), np.arange(d)] += np.where(rare, variance, RIDGE * variance)
+    s = math.sqrt(d / sample.n_samples)
+    solve = inverse_of(curvature).solve
+    return _in_coordinates(solve, coordinates, (1.0 + s) ** -2, max(1.0 - s * s, 0.1))
+
+
+def _penalised(curvature: Array, mean: Array, coordinates: Coordinates, ridge: float) -> Array:
+    """Half the Hessian by the coefficients, the intercept apart."""
+    total = curvature + ridge * np.eye(len(curvature))
+    return total if coordinates.fit_intercept else total + np.outer(mean, mean)
+
+
+def _in_coordinates(
+    solve: Callable[[Array], Array], coordinates: Coordinates, floor: float, trial: float
+) -> Preconditioner:
+    """From half the Hessian by the coefficients to the parameters of a descent."""
+    d, scale = len(coordinates.scale), coordinates.along(coordinates.scale)
+
+    def apply(gradient: Array) -> Array:
+        rows = gradient.reshape(-1, *coordinates.targets)
+        solved = 0.5 * rows
+        solved[:d] = scale * solve(scale * solved[:d])
+        return solved.ravel()
+
+    probe = np.random.default_rng(0).standard_normal(coordinates.n_params)
+    condition = 2.0 * math.sqrt(d) * float(np.linalg.norm(apply(probe)) / np.linalg.norm(probe))
+    return Preconditioner(apply, floor, trial, max(condition * math.sqrt(d), 1.0))

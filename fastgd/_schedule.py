@@ -1,0 +1,71 @@
+"""How the learning rate changes from step to step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+SCHEDULES = ("constant", "invscaling", "adaptive")
+# As scikit-learn's SGDRegressor has it: divided by 5 each time the loss fails to fall.
+ADAPTIVE_FACTOR = 5.0
+LEAST_RATE = 1e-6
+
+
+class Schedule:
+    """The rate of each step: a number, a function of the epoch, or one of `SCHEDULES`.
+
+    Parameters
+    ----------
+    kind : str or callable
+        "invscaling" is ``eta0 / step**power_t``; "adaptive" is eta0, divided by 5 whenever the
+        loss has not fallen for `patience` epochs. A callable gets the epoch, from 1.
+    eta0, power_t : float
+    patience : int
+    """
+
+    def __init__(
+        self, kind: str | Callable[[int], Any], eta0: float, power_t: float, patience: int
+    ) -> None:
+        self._kind, self._power, self._patience = kind, power_t, patience
+        self._eta0 = self._rate = eta0
+        self._step = self._epoch = 0
+        self._best, self._waited = math.inf, 0
+
+    @property
+    def first(self) -> float:
+        """The rate of the first step."""
+        return self._called(1) if callable(self._kind) else self._eta0
+
+    @property
+    def is_constant(self) -> bool:
+        return self._kind == "constant"
+
+    def start_epoch(self, epoch: int, loss: float) -> None:
+        """Take notice of an epoch, from 1, and of the loss before it."""
+        self._epoch = epoch
+        if callable(self._kind):
+            self._rate = self._called(epoch)
+        elif self._kind == "adaptive":
+            self._waited = 0 if loss < self._best else self._waited + 1
+            self._best = min(self._best, loss)
+            if self._waited >= self._patience:
+                self._rate = max(self._rate / ADAPTIVE_FACTOR, LEAST_RATE * self._eta0)
+                self._waited = 0
+
+    def next(self) -> float:
+        """The rate of the next step."""
+        self._step += 1
+        if self._kind == "invscaling":
+            return float(self._eta0 / self._step**self._power)
+        return self._rate
+
+    def _called(self, epoch: int) -> float:
+        assert callable(self._kind)
+        rate = float(self._kind(epoch))
+        if not math.isfinite(rate) or rate <= 0.0:
+            raise ValueError(
+                f"learning_rate must return a finite number greater than 0; "
+                f"for epoch {epoch} it returned {rate!r}"
+            )
+        return rate
