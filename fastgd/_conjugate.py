@@ -51,7 +51,7 @@ def descend_conjugate(
             objective,
             point,
             cg.init(point.params, tuning),
-            _advance,
+            _from(preconditioner.guess),
             judge,
             min(limit, settings.max_iter - done),
             watch_on,
@@ -66,8 +66,19 @@ def descend_conjugate(
     return descent._replace(last=point, losses=losses), judge
 
 
-def _advance(epoch: int, point: Point, state: cg.State) -> tuple[NDArray[np.float64], cg.State]:
-    return cg.step(point.gradient, state, point.params, 0.0, lambda params, rate: params)
+def _from(
+    guess: NDArray[np.float64] | None,
+) -> Callable[[int, Point, cg.State], tuple[NDArray[np.float64], cg.State]]:
+    """Steps of the method, the first of which goes to the guess, if there is one."""
+
+    def advance(
+        epoch: int, point: Point, state: cg.State
+    ) -> tuple[NDArray[np.float64], cg.State]:
+        if epoch == 1 and guess is not None:
+            return guess, state
+        return cg.step(point.gradient, state, point.params, 0.0, lambda params, rate: params)
+
+    return advance
 
 
 def _judge(
@@ -103,7 +114,7 @@ def _stages(
         yield most, lambda: exact(quadratic, coordinates, ridge)
         return
     n, d = source.n_samples, source.n_features
-    n_rows = sample_size(n, d)
+    n_rows = sample_size(n, d, source.dtype.itemsize)
     if n_rows < LEAST_ROWS_A_FEATURE * d:
         yield most, lambda: plain(coordinates, ridge)
         return
@@ -116,6 +127,7 @@ def _stages(
         if sample is None:
             return plain(coordinates, ridge)
         read.note(f"preconditioned by the moments of {sample.n_samples:,} rows")
-        return sketched(sample, coordinates, ridge)
+        epsilon = rounding_unit(objective, source, settings)
+        return sketched(sample, coordinates, ridge, epsilon)
 
     yield most, from_sample

@@ -18,8 +18,9 @@ Array = NDArray[np.float64]
 
 # What a sample says of a column that is all but constant in it is no guide to all the rows.
 LEAST_VARIANCE = 0.01
-# Keeps what is rounding in a sample from being taken for no curvature at all.
-RIDGE = 1e-9
+# Keeps what is rounding from being taken for no curvature at all: in a sample, and in gradients of
+# so many rounding units.
+RIDGE, RIDGE_UNITS = 1e-9, 32
 
 
 class Preconditioner(NamedTuple):
@@ -34,12 +35,15 @@ class Preconditioner(NamedTuple):
         The first step to try.
     condition : float
         About the condition number of what is inverted.
+    guess : ndarray or None
+        Parameters near the minimum, where steps may begin.
     """
 
     apply: Callable[[Array], Array]
     floor: float
     trial: float
     condition: float
+    guess: Array | None = None
 
 
 def plain(coordinates: Coordinates, ridge: float) -> Preconditioner:
@@ -59,8 +63,10 @@ def exact(quadratic: Quadratic, coordinates: Coordinates, ridge: float) -> Preco
     return _in_coordinates(inverse_of(curvature).solve, coordinates, 1.0, 1.0)
 
 
-def sketched(sample: Moments, coordinates: Coordinates, ridge: float) -> Preconditioner:
-    """From the moments of some rows, drawn at random.
+def sketched(
+    sample: Moments, coordinates: Coordinates, ridge: float, epsilon: float
+) -> Preconditioner:
+    """From the moments of some rows, drawn at random; `epsilon` is the rounding unit of gradients.
 
     With ``s = sqrt(n_features / n_rows)`` the eigenvalues of the preconditioned Hessian lie
     between ``1 / (1 + s)**2`` and ``1 / (1 - s)**2``, whatever the conditioning.
@@ -75,10 +81,24 @@ def sketched(sample: Moments, coordinates: Coordinates, ridge: float) -> Precond
     variance = coordinates.scale**2
     rare = np.diagonal(curvature) < LEAST_VARIANCE * variance
     curvature = _penalised(curvature, sample.mean[:d], coordinates, ridge)
-    curvature[np.arange(d), np.arange(d)] += np.where(rare, variance, RIDGE * variance)
+    least = max(RIDGE, RIDGE_UNITS * epsilon)
+    curvature[np.arange(d), np.arange(d)] += np.where(rare, variance, least * variance)
     s = math.sqrt(d / sample.n_samples)
     solve = inverse_of(curvature).solve
-    return _in_coordinates(solve, coordinates, (1.0 + s) ** -2, max(1.0 - s * s, 0.1))
+    made = _in_coordinates(solve, coordinates, (1.0 + s) ** -2, max(1.0 - s * s, 0.1))
+    return made._replace(guess=_guess(sample, solve, coordinates))
+
+
+def _guess(sample: Moments, solve: Callable[[Array], Array], coordinates: Coordinates) -> Array:
+    """The answer that the sample gives: its excess is about ``n_features / n_rows`` of the loss."""
+    d = sample.n_features
+    targets: int | slice = d if sample.single_target else slice(d, None)
+    products = sample.scatter[:d, targets] / sample.weight_sum
+    mean, target_mean = sample.mean[:d], sample.mean[targets]
+    if not coordinates.fit_intercept:
+        products = products + np.multiply.outer(mean, target_mean)
+    coef = solve(products) * coordinates.along(coordinates.scale > 0.0)
+    return coordinates.to_params(coef, target_mean - mean @ coef)
 
 
 def _penalised(curvature: Array, mean: Array, coordinates: Coordinates, ridge: float) -> Array:

@@ -24,11 +24,14 @@ READS_A_FEATURE = 1 / 10
 # statistics alone cost as much as the moments of up to 64 columns, and else some 25 reads.
 LEAST_READS = 30.0
 
-# Conjugate gradients with the moments of a sample of ten rows a feature take so many reads,
-# column statistics included, whatever the conditioning: ``python -m bench.solve``.
+# Conjugate gradients with the moments of a sample, and from its answer on, take so many reads,
+# column statistics included, whatever the conditioning: ``python -m bench.solve``. A sample has
+# ten rows a feature at least, and more where its moments still cost less than a few reads.
+SKETCHED_READS = 9.0
 SAMPLE_ROWS = 10
 LEAST_SAMPLE = 1000
-SKETCHED_READS = 16.0
+SAMPLE_READS = 2.0
+SAMPLE_BYTES = 32 << 20
 
 # Moments of more features are collected only when asked for: they take d^2 doubles.
 MOST_FEATURES = 4096
@@ -193,6 +196,8 @@ def sketched_cost(n_samples: int, n_features: int) -> float:
     return moments_cost(n_features) * part + SKETCHED_READS
 
 
-def sample_size(n_samples: int, n_features: int) -> int:
+def sample_size(n_samples: int, n_features: int, itemsize: int = 4) -> int:
     """Rows whose moments make a preconditioner."""
-    return min(n_samples, max(SAMPLE_ROWS * n_features, LEAST_SAMPLE))
+    cheap = int(SAMPLE_READS * n_samples / moments_cost(n_features))
+    more = min(cheap, SAMPLE_BYTES // (itemsize * n_features))
+    return min(n_samples, max(SAMPLE_ROWS * n_features, LEAST_SAMPLE, more))

@@ -701,7 +701,9 @@ class TestNotConverging:
     def test_warns_and_says_so(self, backend, dtype, learning_rate, rng):
         X, y = a_problem(correlated, dtype, rng)
         with pytest.warns(ConvergenceWarning, match=r"after 3 epochs.*raise max_iter or tol"):
-            result = fit(X, y, learning_rate=learning_rate, max_iter=3, backend=backend)
+            result = fit(
+                X, y, method="gd", learning_rate=learning_rate, max_iter=3, backend=backend
+            )
         assert not result.converged
         assert result.stop_reason is StopReason.MAX_ITER
         assert result.n_iter == 3
@@ -710,16 +712,17 @@ class TestNotConverging:
     def test_warns_where_it_was_called(self, rng):
         X, y = a_problem(correlated, "f8", rng)
         with pytest.warns(ConvergenceWarning) as caught:
-            fit(X, y, max_iter=2)
+            fit(X, y, method="gd", max_iter=2)
         assert caught[0].filename == __file__
 
     def test_ends_well_with_more_epochs_or_a_larger_tolerance(self, backend, rng):
         X, y = a_problem(correlated, "f8", rng)
-        needed = fit(X, y, backend=backend).n_iter
-        assert fit(X, y, max_iter=needed, backend=backend).converged
-        assert fit(X, y, tol=1e-2, max_iter=needed // 2, backend=backend).converged
+        options = {"method": "gd", "backend": backend}
+        needed = fit(X, y, **options).n_iter
+        assert fit(X, y, max_iter=needed, **options).converged
+        assert fit(X, y, tol=1e-2, max_iter=needed // 2, **options).converged
         with pytest.warns(ConvergenceWarning):
-            fit(X, y, max_iter=needed - 2, backend=backend)
+            fit(X, y, max_iter=needed - 2, **options)
 
     def test_without_a_tolerance_every_epoch_is_run(self, backend, rng):
         X, y = a_problem(plain, "f8", rng)

@@ -135,7 +135,8 @@ class TestReads:
         X, y, options = problem
         plan = fastgd.plan(X, y, **options)
         for reads, rate in ((plan.reads, plan.best_learning_rate), (plan.reads_auto, "auto")):
-            said = fastgd.fit(X, y, strategy="stream", learning_rate=rate, **options).strategy
+            options["learning_rate"] = rate
+            said = fastgd.fit(X, y, method="gd", strategy="stream", **options).strategy
             (taken,) = map(int, re.findall(r"(\d+) reads", said))
             assert abs(taken - reads) <= 3
 
