@@ -1,9 +1,9 @@
 """Time to solution, beside other libraries: ``python -m bench.solve``.
 
 Until the coefficients that are returned have a training loss within 1e-6, relative, of the least
-there is, by a float64 oracle. Every peer runs on every problem in a process of its own, in memory
-that nobody has warmed for it; times are medians of whole calls as users write them, without the
-import and without the first call, which may compile. `bench.peers` has the table of peers.
+there is, by a float64 oracle. Every peer runs on every problem in a process of its own. Times are
+medians of whole calls as users write them; the import and the first call, which may compile, are
+in the column "first" alone. `bench.peers` has the table of peers.
 
 ``--json PATH`` keeps the figures, ``--load PATH...`` prints them again instead of measuring,
 ``--readme`` puts the main ones into README.md and ``--plot PATH`` draws them.
@@ -96,13 +96,16 @@ def load(paths: Sequence[str]) -> tuple[str, Results]:
 
 
 def chosen(names: Sequence[str] | None, known: Sequence[Any]) -> list[Any]:
-    """What was asked for by the beginnings of names; everything by default."""
+    """What was asked for by name, or by the beginnings of names; everything by default."""
     if names is None:
         return list(known)
+    wanted = set()
     for name in names:
-        if not any(str(each).startswith(name) for each in known):
+        found = [str(each) for each in known if str(each).startswith(name)]
+        if not found:
             raise SystemExit(f"{name!r} begins none of: {', '.join(map(str, known))}")
-    return [each for each in known if str(each).startswith(tuple(names))]
+        wanted.update([name] if name in found else found)
+    return [each for each in known if str(each) in wanted]
 
 
 def main(argv: list[str] | None = None) -> int:

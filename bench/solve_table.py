@@ -27,8 +27,7 @@ def text(row: Row, found: dict[str, Attempt]) -> str:
     order += [name for name in found if name not in order]
     lines = [
         f"{row.n:,} x {row.d:,}, condition {row.condition:g}",
-        f"{'':26}{'seconds':>11}{'/ fastgd':>9}{'first':>11}{'excess':>10}"
-        f"{'extra MB':>10}  tol",
+        f"{'':26}{'seconds':>11}{'/ fastgd':>9}{'first':>11}{'excess':>10}{'extra MB':>10}  tol",
     ]
     ours = found[OURS].seconds if OURS in found else None
     for name in order:
