@@ -25,6 +25,7 @@ from bench.problems import Oracle, read
 from fastgd.commands._timing import in_turn, timed
 
 ACCURACY = 1e-6  # relative excess of the training loss
+STALLED = 2  # tolerances in a row that bring a peer no closer end its search
 SHORT = 0.1  # seconds: calls worth rounds of several
 
 
@@ -89,7 +90,7 @@ def _first_right(
     peer: Peer, solve: Solve, X: Any, y: Any, oracle: Oracle
 ) -> tuple[Callable[[], object], float | None, float, float]:
     """The loosest tolerance that is right; if none is, the one that came closest."""
-    first = 0.0
+    first, stalled = 0.0, 0
     best: tuple[Callable[[], object], float | None, float] | None = None
     for tol in peer.tolerances or (None,):
 
@@ -99,9 +100,10 @@ def _first_right(
         (coef, intercept), taken = timed(call)
         first = first or taken
         excess = oracle.excess(coef, intercept)
+        stalled += 1
         if best is None or excess < best[2]:
-            best = call, tol, excess
-        if excess <= ACCURACY:
+            best, stalled = (call, tol, excess), 0
+        if excess <= ACCURACY or stalled == STALLED:
             break
     assert best is not None
     return best[0], best[1], first, best[2]

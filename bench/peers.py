@@ -28,6 +28,7 @@ from bench.problems import blocks
 Solution = tuple[Any, float]
 Solve = Callable[..., Solution]
 
+CG_STEPS = 2_000
 TOLERANCES = tuple(10.0**-k for k in range(3, 10))
 
 
@@ -107,7 +108,7 @@ def cg_by_hand() -> Solve:
         r = ((y - np.float32(y_mean)) @ X).astype(np.float64)
         p, coef, rr = r.copy(), np.zeros(X.shape[1]), float(r @ r)
         end = tol**2 * rr
-        for _ in range(10_000):
+        for _ in range(CG_STEPS):
             if rr <= end:
                 break
             q = ((X @ p.astype(np.float32)) @ X) - n * float(mean @ p) * mean

@@ -118,7 +118,7 @@ def solve_exactly(X: NDArray[np.float32], y: NDArray[np.float32], scatter: Path)
         gradient, least = np.zeros(d), 0.0
         for block in blocks(n, d):
             part = X[block] - mean
-            r = (y[block] - y_mean) - part @ coef
+            r = y[block].astype(np.float64) - y_mean - part @ coef  # or float32 would stay
             gradient += r @ part
             least += float(r @ r)
         if refinement < REFINEMENTS:

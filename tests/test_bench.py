@@ -69,6 +69,21 @@ def test_the_loosest_tolerance_that_is_right_is_timed(problem):
     assert 1e-10 not in calls
 
 
+def test_a_search_that_comes_no_closer_ends(problem):
+    _, _, oracle = problem
+    calls = []
+
+    def answer(X, y, tol):
+        calls.append(tol)
+        return oracle.coef * (1 + 1e-2), oracle.intercept
+
+    found = run(Peer(lambda: answer, tolerances=(1e-1, 1e-2, 1e-3, 1e-4)), problem)
+
+    assert found.tol == 1e-1
+    assert not found.is_right
+    assert 1e-4 not in calls
+
+
 @pytest.mark.parametrize("row", [ROW, Row(400, 12, 1e4), Row(50, 1, 1.0)], ids=str)
 def test_oracle_agrees_with_lstsq(row, tmp_path):
     X, y = make_data(row)
