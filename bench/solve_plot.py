@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.attempt import ACCURACY, Attempt
 from bench.peers import FLOOR, OURS
-from bench.solve_table import Results
+from bench.solve_table import USUAL, Results, ranked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,6 +41,8 @@ def draw(results: Results, path: Path) -> None:
         for row, found in mine.items():
             for name, a in found.items():
                 _mark(axes, name, a, filled=row.condition == least)
+            if row.condition == least:
+                _name(axes, found)
         _dress(axes, f"{shape[0]:,} x {shape[1]:,}")
     for axes in panels[len(shapes) :]:
         axes.set_axis_off()
@@ -69,11 +71,17 @@ def _mark(axes: Axes, name: str, a: Attempt, *, filled: bool) -> None:
         markersize=13 if name == OURS else 7,
         zorder=3 if name == OURS else 2,
     )
-    if a.is_right and filled:
-        short = name.removeprefix(_family(name)).strip() or name
-        axes.annotate(
-            short, (a.seconds, max(a.excess, LEAST_EXCESS)), (5, 4), textcoords="offset points"
-        ).set_fontsize(7)
+
+
+def _name(axes: Axes, found: dict[str, Attempt]) -> None:
+    """Names beside ours, the best other and the usual one: all would overlap."""
+    others = [name for name in ranked(found) if name != OURS]
+    for name in dict.fromkeys([OURS, *others[:1], USUAL]):
+        a = found.get(name)
+        if a is None or a.seconds is None or a.excess is None:
+            continue
+        place = (a.seconds, max(a.excess, LEAST_EXCESS))
+        axes.annotate(name, place, (0, 9), textcoords="offset points", ha="center", fontsize=8)
 
 
 def _dress(axes: Axes, title: str) -> None:
@@ -83,6 +91,7 @@ def _dress(axes: Axes, title: str) -> None:
     axes.set_ylim(LEAST_EXCESS / 5, MOST_EXCESS * 5)
     axes.grid(which="major", color="0.9", linewidth=0.7)
     axes.set_axisbelow(True)
+    axes.margins(x=0.2)
     axes.spines[["top", "right"]].set_visible(False)
 
 

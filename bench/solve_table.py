@@ -9,7 +9,7 @@ from fastgd.commands._timing import duration
 
 Results = dict[Row, dict[str, Attempt]]
 
-LIBRARY = "sklearn LinearRegression"  # the one most people use
+USUAL = "sklearn LinearRegression"  # the one most people use
 
 
 def ranked(found: dict[str, Attempt]) -> list[str]:
@@ -65,7 +65,7 @@ def markdown(head: str, results: Results) -> str:
         best = others[0] if others else ""
         cells = [f"{row.n:,} x {row.d:,}", f"{row.condition:g}"]
         cells += [_time(found, name) for name in (FLOOR, OURS, best)]
-        cells += [best, _time(found, LIBRARY), f"{_memory(found, OURS)}, {_memory(found, best)}"]
+        cells += [best, _time(found, USUAL), f"{_memory(found, OURS)}, {_memory(found, best)}"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
