@@ -31,6 +31,7 @@ def fit(
     y: ArrayLike | None = None,
     *,
     sample_weight: ArrayLike | None = None,
+    missing: str = "error",
     fit_intercept: bool = True,
     learning_rate: float | str = "auto",
     max_iter: int = 10_000,
@@ -54,11 +55,14 @@ def fit(
         1-D X is one feature, and its coefficient a scalar. float32 and float64 arrays are used
         where they lie, and never changed, if each row or each column is contiguous (C or F order,
         slices of rows or columns, read-only, memory-mapped); anything else is copied once,
-        float16 to float32, other numbers to float64. `fastgd.Moments` stand for X and y together.
+        float16 to float32, other numbers to float64. Tensors (DLPack) and tables of pandas,
+        polars, PyArrow and others are arrays, too; `fastgd.Moments` stand for X and y together.
     y : array_like of shape (n_samples,)
         Cast to float64 if X is float64; otherwise kept as float32 or float64.
     sample_weight : array_like of shape (n_samples,), optional
         Not negative, with a positive sum; used in the dtype of X.
+    missing : {"error", "drop"}, default "error"
+        "drop" leaves out rows with NaN, or a null of a table, in X, y or `sample_weight`.
     fit_intercept : bool, default True
     learning_rate : float or "auto", default "auto"
         A number is the step, taken literally, in the user's own units. "auto" descends in
@@ -144,7 +148,7 @@ def fit(
         n_threads,
         verbose,
     )
-    problem = as_source(X, y, sample_weight, settings)
+    problem = as_source(X, y, sample_weight, settings, missing)
     coef, intercept = check_start(problem, settings, coef_init, intercept_init)
     # What overflows or is not a number is looked for, and never returned.
     with np.errstate(over="ignore", invalid="ignore"), Reader(problem, settings) as read:
@@ -172,12 +176,13 @@ def as_source(
     y: ArrayLike | None,
     sample_weight: ArrayLike | None,
     settings: Settings,
+    missing: str = "error",
 ) -> Problem | Moments:
     """What a descent reads: checked arrays, or moments as they were given."""
     if not isinstance(X, Moments):
         if y is None:
             raise TypeError("y must be given, unless X is fastgd.Moments; got None")
-        return as_problem(X, y, sample_weight)
+        return as_problem(X, y, sample_weight, missing=missing)
     for name, value in (("y", y), ("sample_weight", sample_weight)):
         if value is not None:
             raise TypeError(f"{name} must not be given where X is fastgd.Moments, which hold it")
@@ -245,6 +250,8 @@ def _result(
         strategy=read.strategy,
         backend=read.backend,
         moments=read.moments,
+        fit_intercept=objective.coordinates.fit_intercept,
+        feature_names=problem.feature_names,
         _infer=partial(infer, fit_intercept=objective.coordinates.fit_intercept),
     )
 

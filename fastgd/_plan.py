@@ -101,6 +101,7 @@ def plan(
     y: ArrayLike | None = None,
     *,
     sample_weight: ArrayLike | None = None,
+    missing: str = "error",
     fit_intercept: bool = True,
     tol: float = 1e-10,
     max_iter: int = 10_000,
@@ -114,7 +115,7 @@ def plan(
 
     Parameters
     ----------
-    X, y, sample_weight, fit_intercept, tol, reduction, backend, n_threads
+    X, y, sample_weight, missing, fit_intercept, tol, reduction, backend, n_threads
         As in `fastgd.fit`. X may be `fastgd.Moments`.
     max_iter : int, default 10_000
         As in `fastgd.fit`, whose choice of a strategy goes by it where the learning rate is
@@ -153,7 +154,7 @@ def plan(
     settings = check_settings(
         fit_intercept, "auto", max_iter, tol, reduction, "auto", backend, "double", n_threads, 0
     )
-    source = as_source(X, y, sample_weight, settings)
+    source = as_source(X, y, sample_weight, settings, missing)
     moments, size = _moments_and_size(source, settings)
     auto = outlook(moments, settings, standardise=True)
     mine = outlook(moments, settings, standardise=False)

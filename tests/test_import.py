@@ -21,13 +21,15 @@ MODULES = {
 }
 
 # What stands on top of the core; nothing in the core may know of it.
-ON_TOP = ("fastgd.cli", "fastgd.commands", "fastgd.__main__", "fastgd.sklearn")
+ON_TOP = ("fastgd.cli", "fastgd.commands", "fastgd.__main__", "fastgd.onnx", "fastgd.sklearn")
 
 # Rooms that know of little, and all that they know of.
 KNOWS_ONLY = {
     "fastgd._check": (),
-    "fastgd._result": (),
-    "fastgd._problem": (),
+    "fastgd._files": (),
+    "fastgd._missing": (),
+    "fastgd._result": ("fastgd._files", "fastgd._predict"),
+    "fastgd._problem": ("fastgd._check", "fastgd._missing", "fastgd.sources"),
     "fastgd.methods": ("fastgd.methods",),
     "fastgd.sources": ("fastgd.sources",),
     "fastgd.backends": ("fastgd.backends", "fastgd._problem", "fastgd._threads"),
