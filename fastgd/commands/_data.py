@@ -132,15 +132,16 @@ class ArrayData(NamedTuple):
 
 def _load_arrays(path: Path, target_path: Path | None) -> ArrayData:
     if path.suffix.lower() == ".npz":
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here, since NumPy leaves a file open that it cannot read.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             if "X" not in archive:
                 raise CommandError(f"{path} has no array X; it has {', '.join(archive.files)}")
             found = [archive.get(name) for name in ("X", "y", "sample_weight")]
     else:
-        found = [np.load(path, mmap_mode="r", allow_pickle=False), None, None]
+        found = [np.lib.format.open_memmap(path, mode="r"), None, None]
         if target_path is not None:
             with explained(target_path):
-                found[1] = np.load(target_path, mmap_mode="r", allow_pickle=False)
+                found[1] = np.lib.format.open_memmap(target_path, mode="r")
     X, *columns = found
     X = as_array("X", X)
     for name, column in zip(("y", "sample_weight"), columns, strict=True):

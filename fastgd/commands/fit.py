@@ -48,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
 def _fit(args: argparse.Namespace) -> FitResult:
     moments = read_moments(args)
     with warnings.catch_warnings(record=True) as caught, told():
+        warnings.simplefilter("always")
         result = fastgd.fit(
             moments,
             fit_intercept=not args.no_intercept,

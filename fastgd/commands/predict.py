@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import fastgd
 from fastgd.commands import CommandError, Subparsers
-from fastgd.commands._data import Roles, explained, open_data
+from fastgd.commands._data import Data, Roles, explained, open_data
 from fastgd.commands._output import replacing
 from fastgd.commands._reading import with_progress
 
@@ -44,10 +44,17 @@ def run(args: argparse.Namespace) -> int:
     with explained(args.model):
         model = fastgd.load(args.model)
     data = open_data(args.data)
-    with _destination(args.output) as write, explained(args.data):
-        for block in with_progress(data, Roles(features=_features(model, args.data))):
-            write(np.atleast_1d(model.predict(block.X)))
+    with _destination(args.output) as write:
+        for predicted in _predictions(model, data, args.data):
+            write(predicted)
     return 0
+
+
+def _predictions(model: fastgd.FitResult, data: Data, path: Path) -> Iterator[NDArray[Any]]:
+    """Block by block; what goes wrong with the data is told, what does in writing passes by."""
+    with explained(path):
+        for block in with_progress(data, Roles(features=_features(model, path))):
+            yield np.atleast_1d(model.predict(block.X))
 
 
 def _features(model: fastgd.FitResult, path: Path) -> tuple[str, ...] | None:
