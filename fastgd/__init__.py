@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from fastgd._fit import fit
     from fastgd._gradient import MSEAndGradient, mse_and_gradient
     from fastgd._inference import Inference
+    from fastgd._load import load
     from fastgd._moments import Moments
     from fastgd._plan import Plan, plan
     from fastgd._result import FitResult, StopReason
@@ -28,6 +29,7 @@ __all__ = [
     "StopReason",
     "cross_validate",
     "fit",
+    "load",
     "mse_and_gradient",
     "plan",
     "warmup",
@@ -46,6 +48,7 @@ _MODULES = {
     "StopReason": "_result",
     "cross_validate": "_cross_validation",
     "fit": "_fit",
+    "load": "_load",
     "mse_and_gradient": "_gradient",
     "plan": "_plan",
     "warmup": "_warmup",

@@ -17,7 +17,7 @@ from fastgd._result import StopReason
 from fastgd._settings import Settings
 from fastgd._step import rounding_unit
 from fastgd._strategy import Reader, moments_cost, sample_size
-from fastgd.methods import Tuning, cg
+from fastgd.methods import Tuning, load_method
 
 # Plain steps come first where the moments of the sample cost more reads than this.
 CHEAP_SAMPLE = 16.0
@@ -50,7 +50,7 @@ def descend_conjugate(
         descent = descend(
             objective,
             point,
-            cg.init(point.params, tuning),
+            load_method("cg").init(point.params, tuning),
             _from(preconditioner.guess),
             judge,
             min(limit, settings.max_iter - done),
@@ -68,15 +68,14 @@ def descend_conjugate(
 
 def _from(
     guess: NDArray[np.float64] | None,
-) -> Callable[[int, Point, cg.State], tuple[NDArray[np.float64], cg.State]]:
+) -> Callable[[int, Point, Any], tuple[NDArray[np.float64], Any]]:
     """Steps of the method, the first of which goes to the guess, if there is one."""
+    step = load_method("cg").step
 
-    def advance(
-        epoch: int, point: Point, state: cg.State
-    ) -> tuple[NDArray[np.float64], cg.State]:
+    def advance(epoch: int, point: Point, state: Any) -> tuple[NDArray[np.float64], Any]:
         if epoch == 1 and guess is not None:
             return guess, state
-        return cg.step(point.gradient, state, point.params, 0.0, lambda params, rate: params)
+        return step(point.gradient, state, point.params, 0.0, lambda params, rate: params)
 
     return advance
 
@@ -128,6 +127,6 @@ def _stages(
             return plain(coordinates, ridge)
         read.note(f"preconditioned by the moments of {sample.n_samples:,} rows")
         epsilon = rounding_unit(objective, source, settings)
-        return sketched(sample, coordinates, ridge, epsilon)
+        return sketched(sample, n, coordinates, ridge, epsilon)
 
     yield most, from_sample

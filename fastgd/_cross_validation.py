@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastgd import _check
-from fastgd._folds import all_but_one, fold_moments, number_of_folds
+from fastgd._folds import all_but_one, fold_moments, given_folds, number_of_folds
 from fastgd._moments import Moments
 from fastgd._penalised import Setting, model_of, mse_of
 from fastgd._problem import as_problem
@@ -80,10 +80,11 @@ class CrossValidation:
 
 
 def cross_validate(
-    X: ArrayLike,
-    y: ArrayLike,
+    X: ArrayLike | Sequence[Moments],
+    y: ArrayLike | None = None,
     *,
     sample_weight: ArrayLike | None = None,
+    missing: str = "error",
     cv: int = 5,
     alpha: float | Sequence[float] = (0.0,),
     learning_rate: float | Sequence[float] | None = None,
@@ -98,8 +99,9 @@ def cross_validate(
 
     Parameters
     ----------
-    X, y, sample_weight
-        As in `fastgd.fit`.
+    X, y, sample_weight, missing
+        As in `fastgd.fit`. A list of `fastgd.Moments`, one a fold, stands for all of the data,
+        for folds of any rows.
     cv : int, default 5
         Number of folds: contiguous blocks of rows, equal to within a row.
     alpha : float or sequence of float, default (0.0,)
@@ -159,12 +161,17 @@ def cross_validate(
         random_state = _check.integer("random_state", random_state, least=0)
     _check.choice("backend", backend, BACKENDS)
     threads = check_n_threads(n_threads)
-    problem = as_problem(X, y, sample_weight)
-    n_folds = number_of_folds(cv, problem.n_samples)
-    rng = np.random.default_rng(random_state) if mixed else None
-    folds = fold_moments(problem, n_folds, rng, backend, threads)
+    if isinstance(X, (list, tuple)) and X and all(isinstance(part, Moments) for part in X):
+        folds = given_folds(X, y, sample_weight)
+    else:
+        if y is None:
+            raise TypeError("y must be given, unless X is a list of fastgd.Moments; got None")
+        problem = as_problem(X, y, sample_weight, missing=missing)  # type: ignore[arg-type]
+        rng = np.random.default_rng(random_state) if mixed else None
+        n_folds = number_of_folds(cv, problem.n_samples)
+        folds = fold_moments(problem, n_folds, rng, backend, threads)
 
-    mse = np.full((len(settings), n_folds), np.inf)
+    mse = np.full((len(settings), len(folds)), np.inf)
     for fold, (held_out, training) in enumerate(zip(folds, all_but_one(folds), strict=True)):
         for row, setting in enumerate(settings):
             model = model_of(training, setting, intercept, backend)
@@ -176,7 +183,9 @@ def cross_validate(
     if model is None or np.isinf(mse).any(axis=1).all():
         raise ValueError("every setting diverges in some fold; lower learning_rate")
     coef, b = model
-    return CrossValidation(settings, mse, float(coef[0]) if np.ndim(X) == 1 else coef, b, whole)
+    return CrossValidation(
+        settings, mse, float(coef[0]) if whole.one_dimensional else coef, b, whole
+    )
 
 
 def _grid(alpha: object, learning_rate: object, max_iter: object) -> list[Setting]:

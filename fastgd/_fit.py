@@ -29,7 +29,7 @@ from fastgd._step import Plan, curvature_at, plan_step
 from fastgd._strategy import Reader
 from fastgd._validation import hold_out
 from fastgd._watch import EpochState, Progress, Watches
-from fastgd.methods import gd
+from fastgd.methods import load_method
 
 
 def fit(
@@ -37,6 +37,7 @@ def fit(
     y: ArrayLike | None = None,
     *,
     sample_weight: ArrayLike | None = None,
+    missing: str = "error",
     fit_intercept: bool = True,
     method: str = "auto",
     learning_rate: float | str | Callable[[int], float] = "auto",
@@ -77,11 +78,14 @@ def fit(
         1-D X is one feature, and its coefficient a scalar. float32 and float64 arrays are used
         where they lie, and never changed, if each row or each column is contiguous (C or F order,
         slices of rows or columns, read-only, memory-mapped); anything else is copied once,
-        float16 to float32, other numbers to float64. `fastgd.Moments` stand for X and y together.
+        float16 to float32, other numbers to float64. Tensors (DLPack) and tables of pandas,
+        polars, PyArrow and others are arrays, too; `fastgd.Moments` stand for X and y together.
     y : array_like of shape (n_samples,) or (n_samples, n_targets)
         Cast to float64 if X is float64; otherwise kept as float32 or float64.
     sample_weight : array_like of shape (n_samples,), optional
         Not negative, with a positive sum; used in the dtype of X.
+    missing : {"error", "drop"}, default "error"
+        "drop" leaves out rows with NaN, or a null of a table, in X, y or `sample_weight`.
     fit_intercept : bool, default True
     method : {"auto", "gd", "momentum", "nesterov", "adam", "cg", "sgd"}, default "auto"
         "auto" is conjugate gradients ("cg"), preconditioned: see Notes; "nesterov" where there is
@@ -197,7 +201,7 @@ def fit(
     (2.0, 1.0, 21.0)
     """
     settings = check_settings(locals())
-    problem = as_source(X, y, sample_weight, settings)
+    problem = as_source(X, y, sample_weight, settings, missing)
     coef, intercept = check_start(problem, settings, coef_init, intercept_init)
     held_out = None
     if settings.validation_fraction is not None and isinstance(problem, Problem):
@@ -226,7 +230,8 @@ def _conclude(
     """The result, or what is raised in its place; a warning where it is not what was asked for."""
     reason = descent.stop_reason
     if reason is StopReason.DIVERGED:
-        working = gd.tune(curvature_at(objective, problem, settings, descent.last), 1.0).rate
+        curvature = curvature_at(objective, problem, settings, descent.last)
+        working = load_method("gd").tune(curvature, 1.0).rate
         result = _result(descent, reason, judge, objective, problem, read, settings)
         raise _divergence(result, working)
     unfinished = (StopReason.MAX_ITER, StopReason.STALLED)
@@ -244,12 +249,13 @@ def as_source(
     y: ArrayLike | None,
     sample_weight: ArrayLike | None,
     settings: Settings,
+    missing: str = "error",
 ) -> Problem | Moments:
     """What a descent reads: checked arrays, or moments as they were given."""
     if not isinstance(X, Moments):
         if y is None:
             raise TypeError("y must be given, unless X is fastgd.Moments; got None")
-        return as_problem(X, y, sample_weight, targets=True)
+        return as_problem(X, y, sample_weight, targets=True, missing=missing)
     for name, value in (("y", y), ("sample_weight", sample_weight)):
         if value is not None:
             raise TypeError(f"{name} must not be given where X is fastgd.Moments, which hold it")
@@ -371,6 +377,8 @@ def _result(
         strategy=read.strategy,
         backend=read.backend,
         moments=read.moments,
+        fit_intercept=coordinates.fit_intercept,
+        feature_names=problem.feature_names,
         _infer=partial(infer, fit_intercept=coordinates.fit_intercept),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import reduce
 from itertools import accumulate
 from operator import add
@@ -27,6 +27,18 @@ def number_of_folds(cv: object, n_samples: int) -> int:
     if n_folds > n_samples:
         raise ValueError(f"cv={n_folds} folds need as many samples; X has {n_samples}")
     return n_folds
+
+
+def given_folds(folds: Sequence[Moments], y: object, sample_weight: object) -> list[Moments]:
+    """Folds that are given as moments, checked."""
+    for name, value in (("y", y), ("sample_weight", sample_weight)):
+        if value is not None:
+            raise TypeError(f"{name} must not be given where X is moments, which hold it")
+    if len(folds) < 2:
+        raise ValueError(f"X must be moments of at least 2 folds; got {len(folds)}")
+    if not folds[0].single_target:
+        raise ValueError(f"X must be moments of one target, from 1-D y; got {folds[0].n_targets}")
+    return list(folds)
 
 
 def fold_moments(

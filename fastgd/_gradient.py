@@ -117,7 +117,7 @@ def mse_and_gradient(
     ):
         value = value_from_sums(read(w, b), reduction)
     if not value.is_finite:
-        explain_non_finite(problem)
+        explain_non_finite(problem, may_drop=False)
         raise OverflowError(
             f"the squared errors of these coefficients exceed the range of {problem.X.dtype}"
         )

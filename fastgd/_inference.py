@@ -35,7 +35,7 @@ class Inference:
     Attributes
     ----------
     names : tuple of str
-        "const" and "x1", "x2" and so on.
+        "const" and the names of the features; "x1", "x2" and so on where they have none.
     coef : ndarray of shape (n_params,)
     standard_errors : ndarray of shape (n_params,)
         NaN for parameters that the data do not determine.
@@ -177,7 +177,7 @@ def _parameters(
     result: FitResult, fit_intercept: bool
 ) -> tuple[tuple[str, ...], NDArray[np.float64]]:
     coef = np.atleast_1d(np.asarray(result.coef, np.float64))
-    names = tuple(f"x{j + 1}" for j in range(len(coef)))
+    names = result.feature_names or tuple(f"x{j + 1}" for j in range(len(coef)))
     if not fit_intercept:
         return names, coef
     return ("const", *names), np.append(result.intercept, coef)

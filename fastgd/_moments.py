@@ -41,6 +41,8 @@ class Moments:
         X was 1-D: coefficients are scalars.
     single_target : bool
         y was 1-D: coefficients have no axis for targets.
+    feature_names : tuple of str or None
+        Names of the columns of X, where it was a table.
 
     Notes
     -----
@@ -67,6 +69,7 @@ class Moments:
     n_targets: int = 1
     one_dimensional: bool = False
     single_target: bool = True
+    feature_names: tuple[str, ...] | None = None
 
     @classmethod
     def of(
@@ -75,6 +78,7 @@ class Moments:
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         *,
+        missing: str = "error",
         backend: str = "numba",
         precision: str = "double",
         n_threads: int | None = None,
@@ -86,7 +90,7 @@ class Moments:
         X : array_like of shape (n_samples,) or (n_samples, n_features)
         y : array_like of shape (n_samples,) or (n_samples, n_targets)
         sample_weight : array_like of shape (n_samples,), optional
-        backend, precision, n_threads
+        missing, backend, precision, n_threads
             As in `fastgd.fit`.
 
         Raises
@@ -99,9 +103,8 @@ class Moments:
         _check.choice("backend", backend, BACKENDS)
         _check.choice("precision", precision, PRECISIONS)
         threads = check_n_threads(n_threads)
-        return moments_of(
-            as_problem(X, y, sample_weight, targets=True), backend, precision, threads
-        )
+        problem = as_problem(X, y, sample_weight, targets=True, missing=missing)
+        return moments_of(problem, backend, precision, threads)
 
     @property
     def n_features(self) -> int:
@@ -220,6 +223,8 @@ class Moments:
             "one_dimensional": np.bool_(self.one_dimensional),
             "single_target": np.bool_(self.single_target),
         }
+        if self.feature_names is not None:
+            fields["feature_names"] = np.array(self.feature_names)
         write_npz(Path(path), FORMAT, VERSION, fields)
 
     @classmethod
@@ -234,6 +239,7 @@ class Moments:
             If it is not a file of moments, is of a newer version, or is damaged.
         """
         fields = read_npz(Path(path), FORMAT, VERSION)
+        names = fields.get("feature_names")  # not in files of earlier releases
         try:
             moments = cls(
                 n_samples=int(fields["n_samples"]),
@@ -243,6 +249,7 @@ class Moments:
                 n_targets=int(fields["n_targets"]),
                 one_dimensional=bool(fields["one_dimensional"]),
                 single_target=bool(fields["single_target"]),
+                feature_names=tuple(names.tolist()) if names is not None else None,
             )
             moments._check_whole()
         except (KeyError, TypeError, ValueError) as error:
@@ -262,6 +269,10 @@ class Moments:
                 f"{self.single_target}) against {other.n_features} and {other.n_targets} "
                 f"({other.one_dimensional}, {other.single_target})"
             )
+        mine, others = self.feature_names, other.feature_names
+        if mine is not None and others is not None and mine != others:
+            shown = f"{', '.join(mine)} against {', '.join(others)}"
+            raise ValueError(f"moments must be of the same columns: {shown}")
 
     def _check_whole(self) -> None:
         n_columns = self.mean.size
@@ -269,6 +280,9 @@ class Moments:
             raise ValueError(f"shapes {self.mean.shape} and {self.scatter.shape} do not match")
         if self.mean.dtype != np.float64 or self.scatter.dtype != np.float64:
             raise ValueError("means and scatter must be float64")
+        names = self.feature_names
+        if names is not None and (len(names) != self.n_features or not _are_strings(names)):
+            raise ValueError("the names of features are not those of the columns")
         if self.n_samples < 1 or not 1 <= self.n_targets < n_columns:
             raise ValueError(f"{self.n_samples} samples and {self.n_targets} targets cannot be")
         if (self.one_dimensional and self.n_features != 1) or (
@@ -284,6 +298,10 @@ class Moments:
             raise ValueError("the scatter is not one of data")
 
 
+def _are_strings(values: tuple[object, ...]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
 def moments_of(problem: Problem, backend: str, precision: str, n_threads: int | None) -> Moments:
     """Moments of a checked problem."""
     raw = load_backend(backend).moments(problem, n_threads, precision)
@@ -296,4 +314,5 @@ def moments_of(problem: Problem, backend: str, precision: str, n_threads: int | 
         n_targets=len(raw.mean) - problem.n_features,
         one_dimensional=problem.one_dimensional,
         single_target=problem.y.ndim == 1,
+        feature_names=problem.feature_names,
     )

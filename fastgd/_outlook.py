@@ -18,7 +18,7 @@ from fastgd._settings import Settings
 from fastgd._spectrum import MAX_PASSES
 from fastgd._step import curvature_at
 from fastgd._strategy import Reader
-from fastgd.methods import gd
+from fastgd.methods import load_method
 
 # Beyond any patience; the search ends.
 MOST_EPOCHS = 2**62
@@ -43,12 +43,13 @@ def outlook(moments: Moments, settings: Settings, *, standardise: bool) -> Outlo
     objective = Objective(read, coordinates, "mean")
     n_params = d + settings.fit_intercept
     estimate = curvature_at(objective, moments, settings, objective(np.zeros(n_params)))
+    automatic = load_method("gd").tune(estimate, 1.0).rate
     modes = _modes(quadratic_of(moments), coordinates)
     n_reads = 1 + min(n_params, MAX_PASSES)  # at the start, and for the estimate
     if not len(modes.curvatures):
-        return Outlook(0.0, 1.0, gd.tune(estimate, 1.0).rate, 0, n_reads + standardise)
+        return Outlook(0.0, 1.0, automatic, 0, n_reads + standardise)
     largest, smallest = float(modes.curvatures[0]), float(modes.curvatures[-1])
-    rate = gd.tune(estimate, 1.0).rate if standardise else 2.0 / (largest + smallest)
+    rate = automatic if standardise else 2.0 / (largest + smallest)
     epochs = _epochs(modes, rate, estimate.smallest, settings.tol)
     condition = largest / smallest
     return Outlook(largest, condition, rate, epochs, epochs + n_reads + standardise)

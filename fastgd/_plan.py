@@ -104,6 +104,7 @@ def plan(
     y: ArrayLike | None = None,
     *,
     sample_weight: ArrayLike | None = None,
+    missing: str = "error",
     fit_intercept: bool = True,
     tol: float = 1e-10,
     max_iter: int = 10_000,
@@ -117,7 +118,7 @@ def plan(
 
     Parameters
     ----------
-    X, y, sample_weight, fit_intercept, tol, reduction, backend, n_threads
+    X, y, sample_weight, missing, fit_intercept, tol, reduction, backend, n_threads
         As in `fastgd.fit`. X may be `fastgd.Moments`.
     max_iter : int, default 10_000
         As in `fastgd.fit`, whose choice of a strategy goes by it where the learning rate is
@@ -154,7 +155,9 @@ def plan(
     True
     """
     settings = check_settings({**locals(), "method": "gd"})
-    source = as_source(X, y, sample_weight, settings)
+    source = as_source(X, y, sample_weight, settings, missing)
+    if source.targets:
+        raise ValueError(f"y must be 1-D, one target; got {source.targets[0]} targets")
     moments, size = _moments_and_size(source, settings)
     auto = outlook(moments, settings, standardise=True)
     mine = outlook(moments, settings, standardise=False)

@@ -64,12 +64,13 @@ def exact(quadratic: Quadratic, coordinates: Coordinates, ridge: float) -> Preco
 
 
 def sketched(
-    sample: Moments, coordinates: Coordinates, ridge: float, epsilon: float
+    sample: Moments, n_samples: int, coordinates: Coordinates, ridge: float, epsilon: float
 ) -> Preconditioner:
     """From the moments of some rows, drawn at random; `epsilon` is the rounding unit of gradients.
 
-    With ``s = sqrt(n_features / n_rows)`` the eigenvalues of the preconditioned Hessian lie
-    between ``1 / (1 + s)**2`` and ``1 / (1 - s)**2``, whatever the conditioning.
+    With ``s = sqrt(n_features / n_rows - n_features / n_samples)`` the eigenvalues of the
+    preconditioned Hessian lie between ``1 / (1 + s)**2`` and ``1 / (1 - s)**2``, about, whatever
+    the conditioning.
 
     References
     ----------
@@ -83,7 +84,7 @@ def sketched(
     curvature = _penalised(curvature, sample.mean[:d], coordinates, ridge)
     least = max(RIDGE, RIDGE_UNITS * epsilon)
     curvature[np.arange(d), np.arange(d)] += np.where(rare, variance, least * variance)
-    s = math.sqrt(d / sample.n_samples)
+    s = math.sqrt(d / sample.n_samples - d / n_samples)
     solve = inverse_of(curvature).solve
     made = _in_coordinates(solve, coordinates, (1.0 + s) ** -2, max(1.0 - s * s, 0.1))
     return made._replace(guess=_guess(sample, solve, coordinates))
@@ -97,7 +98,7 @@ def _guess(sample: Moments, solve: Callable[[Array], Array], coordinates: Coordi
     mean, target_mean = sample.mean[:d], sample.mean[targets]
     if not coordinates.fit_intercept:
         products = products + np.multiply.outer(mean, target_mean)
-    coef = solve(products) * coordinates.along(coordinates.scale > 0.0)
+    coef = solve(products) * coordinates.along(np.sign(coordinates.scale))
     return coordinates.to_params(coef, target_mean - mean @ coef)
 
 

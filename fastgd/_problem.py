@@ -10,6 +10,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastgd import _check
+from fastgd._missing import BLOCK, CHOICES, complete_rows
+from fastgd.sources import Table, as_array, as_matrix, as_table
+
 Floats = NDArray[np.floating[Any]]  # float32 or float64
 
 
@@ -31,6 +35,9 @@ class Source(Protocol):
     @property
     def targets(self) -> tuple[int, ...]: ...
 
+    @property
+    def feature_names(self) -> tuple[str, ...] | None: ...
+
 
 class Problem(NamedTuple):
     """Checked data of one least-squares problem; the arrays are the caller's wherever possible.
@@ -45,12 +52,15 @@ class Problem(NamedTuple):
         Contiguous, of X's dtype, finite, not negative, with a positive sum.
     one_dimensional : bool
         X was given as 1-D: coefficients go in and out as scalars.
+    feature_names : tuple of str or None
+        Where X was a table whose columns all have names.
     """
 
     X: Floats
     y: Floats
     sample_weight: Floats | None
     one_dimensional: bool
+    feature_names: tuple[str, ...] | None = None
 
     @property
     def n_samples(self) -> int:
@@ -77,47 +87,66 @@ class Problem(NamedTuple):
 
 
 def as_problem(
-    X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, *, targets: bool = False
+    X: ArrayLike,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+    *,
+    targets: bool = False,
+    missing: str = "error",
 ) -> Problem:
     """Check `X`, `y` and `sample_weight`; copy only what cannot be used where it lies.
 
     float32 and float64 arrays are used in place if each row or each column of X is contiguous
     (C or F order, slices of rows and of columns, read-only and memory-mapped arrays). Everything
-    else is copied once: float16 to float32, other numbers to float64. With `targets`, y may be
-    2-D (n_samples, n_targets).
+    else is copied once: float16 to float32, other numbers to float64. Tables of other libraries
+    become arrays with contiguous columns. With `targets`, y may be 2-D (n_samples, n_targets).
 
-    NaN and infinity in X and y are not looked for here: the first pass over the data finds them
-    in its sums, and `explain_non_finite` then says where they are.
+    ``missing="drop"`` leaves out rows with a NaN, in a copy if there are any. Otherwise NaN, and
+    in any case infinity, are not looked for in X and y here: the first pass over the data finds
+    them in its sums, and `explain_non_finite` then says where they are.
     """
+    _check.choice("missing", missing, CHOICES)
+    table = as_table(X)
+    features = _as_features(X if table is None else table)
+    n_samples = len(features)
+    target = _as_targets(y, n_samples) if targets else _as_column("y", y, n_samples)
+    weight = None
+    if sample_weight is not None:
+        weight = _as_column("sample_weight", sample_weight, n_samples)
+    if missing == "drop":
+        rows = complete_rows(features, target, weight)
+        features, target = features[rows], target[rows]
+        weight = None if weight is None else weight[rows]
+
+    one_dimensional = features.ndim == 1
+    if one_dimensional:
+        features = features[:, np.newaxis]
+    if not is_in_place(features):
+        features = np.ascontiguousarray(features)
+    if features.dtype == np.float64:
+        target = target.astype(np.float64, copy=False)
+    if weight is not None:
+        with np.errstate(over="ignore"):  # what overflows is refused just below
+            weight = np.ascontiguousarray(weight, features.dtype)
+        _check_weights(weight)
+    if target.ndim == 1 or not is_in_place(target):
+        target = np.ascontiguousarray(target)
+    names = None if table is None else table.names
+    return Problem(features, target, weight, one_dimensional, names)
+
+
+def _as_features(X: ArrayLike | Table) -> Floats:
     features = as_float_array("X", X)
     if features.ndim not in (1, 2):
         raise ValueError(
             "X must be 1-D or 2-D (n_samples, n_features); "
             f"got {features.ndim}-D with shape {features.shape}"
         )
-    one_dimensional = features.ndim == 1
-    if one_dimensional:
-        features = features[:, np.newaxis]
-    n_samples, n_features = features.shape
-    if n_samples == 0 or n_features == 0:
+    if features.size == 0:
         raise ValueError(
-            f"X must have at least one sample and one feature; got shape {np.shape(X)}"
+            f"X must have at least one sample and one feature; got shape {features.shape}"
         )
-    if not is_in_place(features):
-        features = np.ascontiguousarray(features)
-
-    target = _as_targets(y, n_samples) if targets else _as_column("y", y, n_samples)
-    if features.dtype == np.float64:
-        target = target.astype(np.float64, copy=False)
-    weight = None
-    if sample_weight is not None:
-        weight = _as_column("sample_weight", sample_weight, n_samples)
-        with np.errstate(over="ignore"):  # what overflows is refused just below
-            weight = np.ascontiguousarray(weight, features.dtype)
-        _check_weights(weight)
-    if target.ndim == 1 or not is_in_place(target):
-        target = np.ascontiguousarray(target)
-    return Problem(features, target, weight, one_dimensional)
+    return features
 
 
 def is_in_place(X: Floats) -> bool:
@@ -131,20 +160,30 @@ def is_in_place(X: Floats) -> bool:
     return False
 
 
-def explain_non_finite(problem: Problem) -> None:
-    """Raise a ValueError that names the argument which holds NaN or infinity, if one does."""
+def explain_non_finite(problem: Problem, *, may_drop: bool = True) -> None:
+    """Raise a ValueError that names the argument which holds NaN or infinity, if one does.
+
+    `may_drop` says that the caller's function has the option ``missing="drop"``.
+    """
     for name, array in (("X", problem.X), ("y", problem.y)):
-        # numpy reductions by blocks: a mask of the whole array could not be afforded.
-        for start in range(0, len(array), 65536):
-            finite = np.isfinite(array[start : start + 65536])
+        for start in range(0, len(array), BLOCK):
+            finite = np.isfinite(array[start : start + BLOCK])
             if not finite.all():
-                position = tuple(int(i) for i in np.argwhere(~finite)[0])
-                position = (position[0] + start, *position[1:])
-                if problem.one_dimensional:
-                    position = position[:1]
-                value = array[start : start + 65536][~finite][0]
-                index = ", ".join(map(str, position))
-                raise ValueError(f"{name} must be finite; {name}[{index}] is {value}")
+                row, *column = (int(i) for i in np.argwhere(~finite)[0])
+                value = array[start : start + BLOCK][~finite][0]
+                where = _place(problem, name, start + row, column)
+                told = f"{name} must be finite; {where} is {value}"
+                if may_drop and np.isnan(value):
+                    told += '; missing="drop" leaves such rows out'
+                raise ValueError(told)
+
+
+def _place(problem: Problem, name: str, row: int, column: list[int]) -> str:
+    if name == "X" and problem.feature_names is not None:
+        return f"column {problem.feature_names[column[0]]!r} in row {row}"
+    if name == "X" and problem.one_dimensional:
+        column = []
+    return f"{name}[{', '.join(map(str, [row, *column]))}]"
 
 
 def check_finite_sums(source: Source, *sums: float | NDArray[np.float64]) -> None:
@@ -158,23 +197,32 @@ def check_finite_sums(source: Source, *sums: float | NDArray[np.float64]) -> Non
         )
 
 
-def as_float_array(name: str, value: ArrayLike) -> Floats:
+def as_float_array(name: str, value: ArrayLike | Table) -> Floats:
     """`value` as a float32 or float64 ndarray, native and aligned; itself if it is one."""
+    table = value if isinstance(value, Table) else as_table(value)
+    if table is not None:
+        return as_matrix(name, table)
+    array = as_real_array(name, value)
+    half_or_single = array.dtype.kind == "f" and array.dtype.itemsize <= 4
+    wanted = np.dtype(np.float32 if half_or_single else np.float64)
+    if array.dtype != wanted or not array.flags.aligned:
+        array = array.astype(wanted)
+    return array
+
+
+def as_real_array(name: str, value: object) -> NDArray[Any]:
+    """`value`, no table, as an ndarray of real numbers, whatever their dtype."""
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(
             f"{name} is a masked array, whose mask would be ignored; "
             f"leave the masked rows out and pass a plain array"
         )
     try:
-        array: NDArray[Any] = np.asarray(value)
+        array = as_array(name, value)
     except ValueError as error:
         raise ValueError(f"{name} cannot be read as an array of numbers: {error}") from None
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers; got dtype {array.dtype}")
-    half_or_single = array.dtype.kind == "f" and array.dtype.itemsize <= 4
-    wanted = np.dtype(np.float32 if half_or_single else np.float64)
-    if array.dtype != wanted or not array.flags.aligned:
-        array = array.astype(wanted)
     return array
 
 
@@ -228,7 +276,10 @@ def as_prediction_buffer(
     flags = prediction.flags
     if not (flags.writeable and flags.c_contiguous and flags.aligned):
         raise ValueError(f"prediction must be {wanted}; it is read-only, strided or unaligned")
-    inputs = (("X", X), ("y", y), ("sample_weight", sample_weight))
+    inputs = (
+        *(("X", X), ("y", y), ("sample_weight", sample_weight)),
+        *(("X", problem.X), ("y", problem.y), ("sample_weight", problem.sample_weight)),
+    )
     for name, array in inputs:
         if isinstance(array, np.ndarray) and np.may_share_memory(prediction, array):
             raise ValueError(f"prediction must not share memory with {name}")

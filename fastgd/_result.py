@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastgd._files import write_json
+from fastgd._predict import predict
+
 if TYPE_CHECKING:
     from fastgd._inference import Inference
     from fastgd._moments import Moments
+
+
+FORMAT = "fastgd.FitResult"
+VERSION = 1
 
 
 class StopReason(Enum):
@@ -62,6 +72,9 @@ class FitResult:
     backend : str
     moments : Moments or None
         Of the data, where the fit collected them or was given them.
+    fit_intercept : bool
+    feature_names : tuple of str or None
+        Names of the columns of X, where it was a table.
     """
 
     coef: float | NDArray[np.float64]
@@ -77,6 +90,8 @@ class FitResult:
     strategy: str
     backend: str
     moments: Moments | None = field(default=None, repr=False, compare=False)
+    fit_intercept: bool = True
+    feature_names: tuple[str, ...] | None = None
     # Given by fit(): a result knows of no other part of the library.
     _infer: Callable[[FitResult, Moments | None], Inference] | None = field(
         default=None, repr=False, compare=False
@@ -113,49 +128,32 @@ class FitResult:
         ax.set_title(f"{self.method}: {self.stop_reason}", fontsize="medium")
         return ax
 
-    def predict(self, X: ArrayLike) -> float | NDArray[np.floating[Any]]:
+    def predict(
+        self, X: ArrayLike, *, out: NDArray[np.floating[Any]] | None = None
+    ) -> float | NDArray[np.floating[Any]]:
         """Predict ``X @ coef + intercept``.
 
         Parameters
         ----------
         X : array_like of shape (n_samples, n_features)
-            For a model fitted on 1-D X: a scalar or 1-D array.
+            Any kind that `fastgd.fit` takes, read in blocks. For a model fitted on 1-D X: a scalar
+            or 1-D array. From a table, the columns are taken by `feature_names`, if the model has
+            them, in whatever order and among whatever others they stand.
+        out : ndarray of shape (n_samples,), optional
+            Of float32 or float64; filled and returned.
 
         Returns
         -------
         float or ndarray of shape (n_samples,) or (n_samples, n_targets)
-            float32 for float32 X, else float64; a float for a scalar.
+            float32 for float32 X, else float64; a float for a scalar. NaN where X has NaN.
 
         Raises
         ------
         TypeError, ValueError
-            If X does not hold real numbers, or not as many features as the model.
+            If X does not hold real numbers, or not the features of the model, or `out` does not
+            fit.
         """
-        array = np.asarray(X)
-        if array.dtype.kind not in "fiub":
-            raise TypeError(f"X must hold real numbers; got dtype {array.dtype}")
-        if array.dtype != np.float32:
-            array = array.astype(np.float64, copy=False)
-        dtype = array.dtype.type
-        if self._one_dimensional:
-            if array.ndim > 1:
-                raise ValueError(f"X must be a scalar or 1-D, as in fit; got shape {array.shape}")
-            slope, offset = (np.asarray(part, dtype) for part in (self.coef, self.intercept))
-            line = np.multiply.outer(array, slope) + offset
-            return float(line) if line.ndim == 0 else line
-        assert isinstance(self.coef, np.ndarray)
-        if array.ndim != 2 or array.shape[1] != len(self.coef):
-            raise ValueError(
-                f"X must be of shape (n_samples, {len(self.coef)}), as in fit; got {array.shape}"
-            )
-        predicted: NDArray[np.floating[Any]] = array @ self.coef.astype(dtype)
-        predicted += np.asarray(self.intercept, dtype)
-        return predicted
-
-    @property
-    def _one_dimensional(self) -> bool:
-        """Whether X was: `coef` has no axis of features."""
-        return np.ndim(self.coef) == np.ndim(self.intercept)
+        return predict(X, self.coef, self.intercept, self.feature_names, out)
 
     def summary(self, moments: Moments | None = None) -> Inference:
         """R^2, residual variance, standard errors, t values and more; printed, a table.
@@ -194,5 +192,41 @@ class FitResult:
         ...
         """
         if self._infer is None:
-            raise ValueError("summary() needs a result that fit() returned")
+            raise ValueError("summary() needs a result that fit() or load() returned")
         return self._infer(self, moments)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model as one JSON file, beside `path` first and then renamed.
+
+        `fastgd.load` reads it, to the last bit. Moments are left out: see `Moments.save`.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; what was at `path` is then still there.
+        """
+        values = {name: _plain(getattr(self, name)) for name in saved_fields()}
+        write_json(Path(path), FORMAT, VERSION, values)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold; it has no infinity and no NaN, which become words."""
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)
+    return value
+
+
+def saved_fields() -> tuple[str, ...]:
+    """Names of the fields that a file has: all that are plain data."""
+    names = [item.name for item in fields(FitResult)]
+    return tuple(name for name in names if name not in ("moments", "_infer"))

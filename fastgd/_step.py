@@ -14,9 +14,9 @@ from fastgd._coordinates import Coordinates
 from fastgd._objective import Objective, Point
 from fastgd._penalty import Penalty, proximal_step, thresholds
 from fastgd._problem import Source
+from fastgd._quadratic import Quadratic
 from fastgd._schedule import Schedule
 from fastgd._settings import Settings
-from fastgd._quadratic import Quadratic
 from fastgd._spectrum import Curvature, curvature, exact_curvature
 from fastgd._strategy import Reader
 from fastgd.methods import Method, Prox, Tuning, load_method
@@ -45,7 +45,9 @@ def plan_step(objective: Objective, start: Point, source: Source, settings: Sett
     find_curvature = partial(curvature_at, objective, source, settings)
     automatic = settings.learning_rate is None
     spectrum = find_curvature(start) if automatic else None
-    tuning = Tuning(0.0, MOMENTUM) if spectrum is None else method.tune(spectrum, math.sqrt(start.loss))
+    tuning = (
+        Tuning(0.0, MOMENTUM) if spectrum is None else method.tune(spectrum, math.sqrt(start.loss))
+    )
     if settings.momentum is not None:
         tuning = tuning._replace(momentum=settings.momentum)
     schedule = _schedule(settings, tuning.rate)
@@ -85,7 +87,9 @@ def curvature_at(
     """
     read, coordinates = objective.read, objective.coordinates
     quadratic = read.quadratic if isinstance(read, Reader) else None
-    if quadratic is not None and source.n_features <= MOST_EXACT:
+    # Plain descent goes by the same estimate, whatever its sums come from: it is the same descent.
+    exact = settings.method != "gd" and source.n_features <= MOST_EXACT
+    if quadratic is not None and exact:
         scale = point.weights if objective.reduction == "sum" else 1.0
         return exact_curvature(scale * hessian(quadratic, coordinates, settings.penalty))
     length = np.sqrt(point.loss) if point.loss > 0.0 else 1.0

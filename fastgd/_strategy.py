@@ -109,14 +109,15 @@ class Reader:
 
     def sample(self, n_rows: int) -> Moments | None:
         """Moments of rows drawn at random, always the same; None where they have no weight."""
-        arrays = self._arrays
-        drawn = np.random.default_rng(0).integers(0, arrays.n_samples, n_rows)
-        rows = np.unique(drawn)
+        arrays, settings = self._arrays, self._settings
+        n = arrays.n_samples
+        if n_rows >= n:
+            return moments_of(arrays, settings.backend, "double", settings.n_threads)
+        rows = np.unique(np.random.default_rng(0).integers(0, n, n_rows))
         weight = None if arrays.sample_weight is None else arrays.sample_weight[rows]
         if weight is not None and not weight.any():
             return None
         part = arrays._replace(X=arrays.X[rows], y=arrays.y[rows], sample_weight=weight)
-        settings = self._settings
         return moments_of(part, settings.backend, "double", settings.n_threads)
 
     @property

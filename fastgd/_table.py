@@ -23,12 +23,13 @@ def header(title: str, rows: Sequence[tuple[str, str, str, str]]) -> list[str]:
 
 def coefficient_table(names: Sequence[str], values: NDArray[np.float64]) -> list[str]:
     """One line a parameter: coefficient, standard error, t, p, and both ends of its interval."""
-    lines = [" " * 10 + f"{_COLUMNS[0]:>13}" + "".join(f"{name:>11}" for name in _COLUMNS[1:])]
-    lines.append("-" * WIDTH)
+    width = max(10, *(len(name) + 1 for name in names))
+    lines = [" " * width + f"{_COLUMNS[0]:>13}" + "".join(f"{name:>11}" for name in _COLUMNS[1:])]
+    lines.append("-" * len(lines[0]))
     for name, (coef, error, t, p, low, high) in zip(names, values.tolist(), strict=True):
         cells = (short(error, 3), short(t, 3), f"{p:.3f}", short(low, 3), short(high, 3))
-        lines.append(f"{name:<10}{short(coef):>13}" + "".join(f"{cell:>11}" for cell in cells))
-    return [*lines, "=" * WIDTH]
+        lines.append(f"{name:<{width}}{short(coef):>13}" + "".join(f"{cell:>11}" for cell in cells))
+    return [*lines, "=" * len(lines[0])]
 
 
 def short(value: float, places: int = 4) -> str:

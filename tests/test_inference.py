@@ -254,7 +254,7 @@ Stopped: the loss is within the tolerance of its minimum."""
 class TestTable:
     def test_of_norris(self):
         X, y, _ = read("norris")
-        table = fastgd.fit(X, y, strategy="moments").summary()
+        table = fastgd.fit(X, y, method="gd", strategy="moments").summary()
         assert str(table) == repr(table) == GOLDEN
 
     def test_says_where_it_is_uncentred(self):

@@ -104,7 +104,7 @@ class TestEpochs:
     def test_are_what_a_fit_takes(self, problem, tol):
         X, y, options = problem
         plan = fastgd.plan(X, y, tol=tol, **options)
-        auto = fastgd.fit(X, y, tol=tol, **options)
+        auto = fastgd.fit(X, y, method="gd", tol=tol, **options)
         assert abs(auto.n_iter - plan.epochs_auto) <= 1
         mine = fastgd.fit(X, y, tol=tol, learning_rate=plan.best_learning_rate, **options)
         assert abs(mine.n_iter - plan.epochs) <= 2
@@ -114,7 +114,7 @@ class TestEpochs:
         X, _, _ = data(kind)
         y = X @ [1.0, 2.0, 3.0, 4.0]
         plan = fastgd.plan(X, y, tol=0)
-        n_iter = fastgd.fit(X, y, tol=0).n_iter
+        n_iter = fastgd.fit(X, y, method="gd", tol=0).n_iter
         assert 0.5 * n_iter <= plan.epochs_auto <= 2 * n_iter
 
     def test_are_none_at_the_minimum(self):
@@ -152,7 +152,7 @@ class TestReads:
                 X, y, tol=tol, max_iter=max_iter, learning_rate=plan.best_learning_rate
             )
             assert mine.strategy.split(":")[0] == plan.strategy
-        auto = fastgd.fit(X, y, tol=tol)
+        auto = fastgd.fit(X, y, method="gd", tol=tol)
         assert auto.strategy.split(":")[0] == plan.strategy_auto
 
     @pytest.mark.parametrize("weighted", [False, True])
@@ -223,5 +223,5 @@ def test_refuses_data_beside_moments():
     moments = fastgd.Moments.of([1.0, 2.0], [1.0, 2.0])
     with pytest.raises(TypeError, match="y must not be given where X is"):
         fastgd.plan(moments, [1.0, 2.0])
-    with pytest.raises(ValueError, match="moments of one target"):
+    with pytest.raises(ValueError, match="y must be 1-D, one target"):
         fastgd.plan(fastgd.Moments.of([1.0, 2.0], [[1.0, 2.0], [3.0, 4.0]]))

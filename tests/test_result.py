@@ -93,7 +93,7 @@ def test_fields_fit_together(plane):
     assert plane.converged
     assert plane.stop_reason is StopReason.CONVERGED
     assert plane.backend == "numpy"
-    assert plane.method == "gd"
+    assert plane.method == "cg"
 
 
 def test_a_single_column_stays_a_vector():
@@ -124,3 +124,40 @@ def test_grad_norm_is_that_of_the_mse_by_coef_and_intercept(dtype, backend, opti
 @pytest.mark.parametrize("reason", StopReason)
 def test_every_reason_to_stop_reads_as_a_sentence(reason):
     assert len(str(reason).split()) > 3
+
+
+class TestOut:
+    @pytest.mark.parametrize("kind", ["f4", "f8"])
+    def test_is_filled_and_returned(self, plane, line, kind):
+        for result, values in ((plane, X), (line, X[:, 0])):
+            out = np.full((10,), np.nan, kind)[::2]
+            assert result.predict(values, out=out) is out
+            assert out == pytest.approx(result.predict(values), rel=1e-6)
+
+    @pytest.mark.parametrize("order", ["C", "F"])
+    def test_many_rows_are_read_in_blocks(self, plane, order, rng):
+        many = np.asarray(rng.standard_normal((400_000, 3)), np.float32, order=order)
+        expected = many @ plane.coef.astype("f4") + np.float32(plane.intercept)
+        assert plane.predict(many) == pytest.approx(expected, rel=1e-4, abs=1e-5)
+        whole = (many * 9).astype(int)
+        assert plane.predict(whole) == pytest.approx(
+            whole @ plane.coef + plane.intercept, rel=1e-9, abs=1e-9
+        )
+
+    @pytest.mark.parametrize(
+        ("out", "error", "words"),
+        [
+            ([0.0] * 5, TypeError, "got list"),
+            (np.empty(4), ValueError, r"shape \(4,\)"),
+            (np.empty(5, int), ValueError, "dtype int64"),
+            (np.broadcast_to(0.0, 5), ValueError, "read-only"),
+        ],
+    )
+    def test_that_does_not_fit_is_refused(self, plane, out, error, words):
+        with pytest.raises(error, match=rf"out must be a writable.*{words}"):
+            plane.predict(X, out=out)
+
+    def test_that_is_the_data_is_refused(self, plane):
+        values = X.copy()
+        with pytest.raises(ValueError, match="must not share memory"):
+            plane.predict(values, out=values[:, 0])

@@ -109,8 +109,9 @@ class TestOneTrajectory:
     def test_given_moments_or_arrays(self, backend, strategy):
         X, y, weight = data()
         moments = Moments.of(X, y, weight, backend=backend)
-        given = fastgd.fit(moments, backend=backend)
-        arrays = fastgd.fit(X, y, sample_weight=weight, strategy=strategy, backend=backend)
+        options = {"method": "gd", "backend": backend}
+        given = fastgd.fit(moments, **options)
+        arrays = fastgd.fit(X, y, sample_weight=weight, strategy=strategy, **options)
         assert_same_descent(given, arrays, 1e-10)
         assert given.strategy == "moments: as given"
         given_1d = fastgd.fit(Moments.of(X[:, 0], y, backend=backend), backend=backend)
@@ -364,6 +365,7 @@ class TestChoice:
     def test_is_as_asked_for(self, backend, reads, learning_rate):
         X, y, _ = data(3)
         options = {"learning_rate": learning_rate, "max_iter": 20, "backend": backend}
+        options["method"] = "gd"
         result = fit_anyway(X, y, strategy="stream", **options)
         assert reads["moments"] == 0
         assert re.fullmatch(r"stream: \d+ reads, as asked for", result.strategy)

@@ -75,7 +75,7 @@ def test_with_a_penalty():
     X, Y = data()
     for l1_ratio in (0.0, 0.7):
         options = {"alpha": 0.1, "l1_ratio": l1_ratio, "tol": 1e-13}
-        coef, intercept, _ = alone(X, Y, **options)
+        coef, _, _ = alone(X, Y, **options)
         together = fit(X, Y, **options)
         assert together.coef == pytest.approx(coef, abs=1e-5)
         assert ((together.coef == 0) == (coef == 0)).all()

@@ -27,8 +27,9 @@ class TestCallback:
     @pytest.mark.parametrize("method", ["gd", "cg", "adam"])
     def test_may_stop_the_fit(self, method):
         X, y = bowl(1e4)
-        result = fit(X, y, method=method, strategy="stream", callback=lambda s: s.epoch == 3)
-        assert result.n_iter == 3
+        last = 1 if method == "cg" else 3
+        result = fit(X, y, method=method, callback=lambda state: state.epoch == last)
+        assert result.n_iter == last
         assert result.stop_reason is StopReason.CALLBACK
         assert not result.converged
 
@@ -153,9 +154,7 @@ class TestBatches:
         coef, intercept = np.zeros(6), 0.0
         for first in (0, 50, 100):
             rows = slice(first, first + 50)
-            step = fit_anyway(
-                X[rows], y[rows], coef_init=coef, intercept_init=intercept, **options
-            )
+            step = fit_anyway(X[rows], y[rows], coef_init=coef, intercept_init=intercept, **options)
             coef, intercept = step.coef, step.intercept
         assert result.coef == pytest.approx(coef, rel=1e-12)
         assert result.intercept == pytest.approx(intercept, rel=1e-12)

@@ -10,10 +10,16 @@ A new sub-command is one module here and one line in `COMMANDS`.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Protocol, TypeAlias, cast
 
 COMMANDS = {
+    "fit": "fastgd.commands.fit",
+    "predict": "fastgd.commands.predict",
+    "plan": "fastgd.commands.plan",
+    "cv": "fastgd.commands.cv",
     "demo": "fastgd.commands.demo",
     "bench": "fastgd.commands.bench",
 }
@@ -41,6 +47,15 @@ class Command(Protocol):
 def load_command(name: str) -> Command:
     """The sub-command registered as `name`."""
     return cast(Command, import_module(COMMANDS[name]))
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Tell what the library refuses in its own words."""
+    try:
+        yield
+    except (ArithmeticError, TypeError, ValueError) as error:
+        raise CommandError(str(error)) from None
 
 
 def count(text: str) -> int:

@@ -1,0 +1,98 @@
+"""Predictions of a linear model, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastgd._problem import Floats, as_float_array, as_real_array
+from fastgd.sources import Table, as_matrix, as_table, select
+
+# Numbers converted at a time, where X cannot be used as it is.
+BLOCK = 2**20
+
+
+def predict(
+    X: ArrayLike,
+    coef: float | NDArray[np.float64],
+    intercept: float | NDArray[np.float64],
+    feature_names: tuple[str, ...] | None,
+    out: Floats | None,
+) -> float | Floats:
+    """``X @ coef + intercept``; see `FitResult.predict`.
+
+    `coef` has no axis of features where the fit's X was 1-D.
+    """
+    table = as_table(X)
+    weights = np.asarray(coef, np.float64)
+    single = np.ndim(coef) == np.ndim(intercept)
+    if single:
+        weights = weights[np.newaxis]
+    if table is None:
+        array = as_real_array("X", X)
+        if single and array.ndim == 0 and out is None:
+            array = as_float_array("X", array)
+            line = array * weights[0].astype(array.dtype) + np.asarray(intercept, array.dtype)
+            return float(line) if np.ndim(line) == 0 else line
+        _check_shape(array.shape, len(weights), single)
+        read = _blocks_of_array(array)
+    else:
+        table = _match(table, feature_names)
+        _check_shape(_shape(table, single and feature_names is not None), len(weights), single)
+        read = _blocks_of_table(table)
+    n_samples = table.n_rows if table is not None else len(array)
+    shape = (n_samples, *weights.shape[1:])
+    if out is None:
+        out = np.empty(shape, read(0, 0).dtype)
+    else:
+        _check_out(out, shape, X)
+    step = max(1, BLOCK // len(weights))
+    for start in range(0, n_samples, step):
+        block = read(start, min(start + step, n_samples)).reshape(-1, len(weights))
+        dtype, rows = block.dtype, out[start : start + step]
+        line = block @ weights.astype(dtype)
+        np.add(line, np.asarray(intercept, dtype), out=rows, casting="same_kind")
+    return out
+
+
+def _blocks_of_array(array: NDArray[Any]) -> Callable[[int, int], Floats]:
+    return lambda start, stop: as_float_array("X", array[start:stop])
+
+
+def _blocks_of_table(table: Table) -> Callable[[int, int], Floats]:
+    return lambda start, stop: as_matrix("X", table.rows(start, stop))
+
+
+def _match(table: Table, feature_names: tuple[str, ...] | None) -> Table:
+    """The columns that the model was fitted on, if it knows and the table says."""
+    if feature_names is None or table.names is None or table.one_dimensional:
+        return table
+    return select("X", table, feature_names)
+
+
+def _shape(table: Table, matched: bool) -> tuple[int, ...]:
+    if table.one_dimensional or (matched and len(table.columns) == 1):
+        return (table.n_rows,)
+    return (table.n_rows, len(table.columns))
+
+
+def _check_shape(shape: tuple[int, ...], n_features: int, single: bool) -> None:
+    if single and len(shape) != 1:
+        raise ValueError(f"X must be a scalar or 1-D, as in fit; got shape {shape}")
+    if not single and (len(shape) != 2 or shape[1] != n_features):
+        raise ValueError(f"X must be of shape (n_samples, {n_features}), as in fit; got {shape}")
+
+
+def _check_out(out: object, shape: tuple[int, ...], X: object) -> None:
+    wanted = f"out must be a writable array of floats of shape {shape}"
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{wanted}; got {type(out).__name__}")
+    if out.dtype.kind != "f" or out.shape != shape:
+        raise ValueError(f"{wanted}; got dtype {out.dtype}, shape {out.shape}")
+    if not out.flags.writeable:
+        raise ValueError(f"{wanted}; it is read-only")
+    if isinstance(X, np.ndarray) and np.may_share_memory(out, X):
+        raise ValueError("out must not share memory with X")

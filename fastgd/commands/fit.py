@@ -1,0 +1,92 @@
+"""``fastgd fit``: a model of a file of data."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import warnings
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fastgd
+from fastgd import FitResult, Inference
+from fastgd.commands import Subparsers, count, told
+from fastgd.commands._output import replacing
+from fastgd.commands._reading import add_data_arguments, read_moments
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Declare the arguments."""
+    parser = subparsers.add_parser(
+        "fit",
+        help="fit a model to a file of data and print its summary",
+        description="Fit a linear model to a file of data, read once, in blocks of rows. Prints "
+        "a summary.",
+    )
+    add_data_arguments(parser)
+    parser.add_argument("-o", "--output", type=Path, metavar="PATH", help="write the model here")
+    parser.add_argument("--learning-rate", type=_rate, default="auto", metavar="R", help="(auto)")
+    parser.add_argument("--max-iter", type=count, default=10_000, metavar="N", help="(10000)")
+    parser.add_argument("--tol", type=float, default=1e-10, metavar="T", help="(1e-10)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read, fit, write and print."""
+    with nullcontext() if args.output is None else replacing(args.output) as file:
+        result = _fit(args)
+        if file is not None:
+            result.save(file)
+    summary = result.summary()
+    print(json.dumps(_report(result, summary), indent=1) if args.json else summary)
+    return 0
+
+
+def _fit(args: argparse.Namespace) -> FitResult:
+    moments = read_moments(args)
+    with warnings.catch_warnings(record=True) as caught, told():
+        warnings.simplefilter("always")
+        result = fastgd.fit(
+            moments,
+            fit_intercept=not args.no_intercept,
+            learning_rate=args.learning_rate,
+            max_iter=args.max_iter,
+            tol=args.tol,
+        )
+    for warning in caught:
+        print(f"fastgd: warning: {warning.message}", file=sys.stderr)
+    return result
+
+
+def _report(result: FitResult, summary: Inference) -> dict[str, Any]:
+    coef = np.atleast_1d(result.coef).tolist()
+    names = result.feature_names or [f"x{j + 1}" for j in range(len(coef))]
+    return {
+        "coef": dict(zip(names, coef, strict=True)),
+        "intercept": result.intercept,
+        "standard_errors": dict(
+            zip(summary.names, map(finite, summary.standard_errors.tolist()), strict=True)
+        ),
+        "loss": result.loss,
+        "r_squared": finite(summary.r_squared),
+        "n_samples": summary.n_samples,
+        "n_iter": result.n_iter,
+        "converged": result.converged,
+        "stop_reason": str(result.stop_reason),
+        "learning_rate": finite(result.learning_rate),
+    }
+
+
+def _rate(text: str) -> float | str:
+    try:
+        return text if text == "auto" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither auto nor a number") from None
+
+
+def finite(number: float) -> float | None:
+    """The number, or None for what JSON has no number for."""
+    return number if np.isfinite(number) else None

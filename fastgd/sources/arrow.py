@@ -1,0 +1,53 @@
+"""PyArrow: tables, record batches and arrays."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from fastgd.sources._table import DOUBLE, SINGLE, Column, Table
+
+
+def as_table(value: object) -> Table | None:
+    """A table, batch or array as a table; None for anything else of PyArrow."""
+    if isinstance(value, (pa.Array, pa.ChunkedArray)):
+        return _table(pa.table({"": value}))._replace(one_dimensional=True)
+    if isinstance(value, pa.RecordBatchReader):
+        value = value.read_all()
+    return _table(value) if isinstance(value, (pa.Table, pa.RecordBatch)) else None
+
+
+def _table(table: pa.Table | pa.RecordBatch) -> Table:
+    return Table(
+        columns=tuple(
+            _column(field, values)
+            for field, values in zip(table.schema, table.columns, strict=True)
+        ),
+        n_rows=table.num_rows,
+        one_dimensional=False,
+        rows=lambda start, stop: _table(table.slice(start, stop - start)),
+    )
+
+
+def _column(field: pa.Field, values: pa.Array | pa.ChunkedArray) -> Column:
+    return Column(field.name, str(field.type), _dtype(field.type), partial(_read, values))
+
+
+def _dtype(kind: pa.DataType) -> np.dtype[Any] | None:
+    if pa.types.is_float16(kind) or pa.types.is_float32(kind):
+        return SINGLE
+    is_number = pa.types.is_floating(kind) or pa.types.is_integer(kind)
+    return DOUBLE if is_number or pa.types.is_boolean(kind) else None
+
+
+def _read(values: pa.Array | pa.ChunkedArray, dtype: np.dtype[Any]) -> NDArray[Any]:
+    if pa.types.is_boolean(values.type):
+        values = values.cast(pa.int8())
+    # An array, unlike one of chunks, must be told that it may copy.
+    options = {} if isinstance(values, pa.ChunkedArray) else {"zero_copy_only": False}
+    numbers: NDArray[Any] = values.to_numpy(**options)
+    return numbers.astype(dtype, copy=False)

@@ -1,0 +1,337 @@
+"""fastgd fit, predict, plan and cv on files of every kind."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from test_cli import error_of
+
+import fastgd
+from fastgd.cli import main
+from fastgd.commands import _data
+
+pa = pytest.importorskip("pyarrow")
+from pyarrow import csv, feather, parquet  # noqa: E402
+
+N = 1000
+NAMED = (".parquet", ".feather", ".arrow", ".csv")
+ALL = (*NAMED, ".npy", ".npz")
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(_data, "BLOCK", 300)
+    arrow = pytest.importorskip("fastgd.commands._arrow")
+    monkeypatch.setattr(arrow, "BLOCK", 300)
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((N, 2))
+    return X, X @ [2.0, -1.0] + 3 + rng.standard_normal(N), rng.uniform(1, 2, N)
+
+
+def write(table, path):
+    if path.suffix == ".parquet":
+        parquet.write_table(table, path, row_group_size=400)
+    elif path.suffix == ".csv":
+        csv.write_csv(table, path)
+    else:
+        feather.write_feather(table, path, chunksize=350)
+    return path
+
+
+def table_of(arrays, **more):
+    X, y, s = arrays
+    return pa.table({"delay": y, "a": X[:, 0], "s": s, "b": X[:, 1], **more})
+
+
+@pytest.fixture(params=ALL)
+def data(request, arrays, tmp_path):
+    """The arguments that name the same data in a file of each kind."""
+    X, y, s = arrays
+    path = tmp_path / f"data{request.param}"
+    if request.param == ".npz":
+        np.savez(path, X=X, y=y, sample_weight=s)
+        return [str(path)]
+    if request.param == ".npy":
+        np.save(path, X)
+        np.save(tmp_path / "y.npy", y)
+        return [str(path), str(tmp_path / "y.npy")]
+    write(table_of(arrays), path)
+    return [str(path), "--target", "delay", "--features", "a,b", "--weight", "s"]
+
+
+@pytest.fixture
+def named(arrays, tmp_path):
+    return str(write(table_of(arrays), tmp_path / "data.parquet"))
+
+
+def weights(data, arrays):
+    return None if data[0].endswith(".npy") else arrays[2]
+
+
+class TestFit:
+    def test_writes_the_model_and_prints_its_summary(self, data, arrays, tmp_path, capsys):
+        X, y, _ = arrays
+        model = tmp_path / "model.json"
+        assert main(["fit", *data, "-o", str(model)]) == 0
+        printed = capsys.readouterr()
+        assert printed.err == ""
+        result = fastgd.load(model)
+        expected = fastgd.fit(X, y, sample_weight=weights(data, arrays), strategy="moments")
+        assert result.coef == pytest.approx(expected.coef, rel=1e-9)
+        assert result.intercept == pytest.approx(expected.intercept, rel=1e-9)
+        names = ("a", "b") if os.path.splitext(data[0])[1] in NAMED else None
+        assert result.feature_names == names
+        assert f"\n{'a' if names else 'x1'}  " in printed.out
+        assert "Method:" in printed.out
+
+    def test_prints_json(self, named, arrays, capsys):
+        argv = ["fit", named, "--target", "delay", "--features", "b,a", "--json", "--no-intercept"]
+        assert main(argv) == 0
+        report = json.loads(capsys.readouterr().out)
+        X, y, _ = arrays
+        expected = fastgd.fit(X[:, ::-1], y, fit_intercept=False)
+        assert list(report["coef"]) == ["b", "a"] == list(report["standard_errors"])
+        assert list(report["coef"].values()) == pytest.approx(expected.coef, rel=1e-4)
+        assert report["n_samples"] == N
+
+    def test_takes_all_other_columns_by_default(self, named, capsys):
+        assert main(["fit", named, "--target", "delay", "--json"]) == 0
+        assert list(json.loads(capsys.readouterr().out)["coef"]) == ["a", "s", "b"]
+
+    def test_warns_in_one_line(self, named, capsys):
+        options = ["--learning-rate", "1e-3", "--max-iter", "2"]
+        assert main(["fit", named, "--target", "delay", *options]) == 0
+        told = capsys.readouterr().err
+        assert told.startswith("fastgd: warning: after 2 epochs")
+        assert told.count("\n") == 1
+
+    def test_leaves_missing_values_out(self, arrays, tmp_path, capsys):
+        gaps = [None if 300 <= i < 600 or i == 7 else float(i) for i in range(N)]
+        path = str(write(table_of(arrays, c=gaps), tmp_path / "data.parquet"))
+        argv = ["fit", path, "--target", "delay", "--json"]
+        told = error_of(argv, capsys)
+        assert "counting from row 0: X must be finite; column 'c' in row 7 is nan" in told
+        assert "--missing drop leaves such rows out" in told
+        assert main([*argv, "--missing", "drop"]) == 0
+        assert json.loads(capsys.readouterr().out)["n_samples"] == N - 301
+
+    def test_shows_progress_to_people_only(self, named, capsys, monkeypatch):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+        assert main(["fit", named, "--target", "delay"]) == 0
+        shown = capsys.readouterr().err
+        assert "100 %" in shown
+        assert shown.endswith("\r\033[K")
+
+
+class TestPredict:
+    @pytest.mark.parametrize("kind", [".parquet", ".feather", ".csv", ".npy", None])
+    def test_writes_every_kind(self, data, kind, arrays, tmp_path, capsys):
+        model, out = str(tmp_path / "model.json"), tmp_path / f"out{kind}"
+        assert main(["fit", *data, "-o", model]) == 0
+        expected = fastgd.load(model).predict(arrays[0])
+        capsys.readouterr()
+        argv = ["predict", model, data[0], *([] if kind is None else ["-o", str(out)])]
+        assert main(argv) == 0
+        printed = capsys.readouterr().out
+        if kind is None:
+            found = np.array(printed.split(), float)
+        elif kind == ".npy":
+            found = np.load(out)
+        else:
+            read = {".parquet": parquet.read_table, ".csv": csv.read_csv}
+            table = read.get(kind, feather.read_table)(out)
+            assert table.column_names == ["prediction"]
+            found = table["prediction"].to_numpy()
+        assert found == pytest.approx(expected, rel=1e-12)
+
+    def test_leaves_nothing_behind_where_it_fails(self, named, tmp_path, capsys):
+        model = str(tmp_path / "model.json")
+        assert main(["fit", named, "--target", "delay", "-o", model]) == 0
+        before = sorted(os.listdir(tmp_path))
+        other = str(write(pa.table({"a": [1.0]}), tmp_path / "other.csv"))
+        capsys.readouterr()
+        line = error_of(["predict", model, other, "-o", str(tmp_path / "out.csv")], capsys)
+        assert "other.csv has no column 's'; it has a" in line
+        assert sorted(os.listdir(tmp_path)) == sorted([*before, "other.csv"])
+
+
+def test_plan(data, arrays, capsys):
+    assert main(["plan", *data, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    moments = fastgd.Moments.of(*arrays[:2], weights(data, arrays))
+    expected = fastgd.plan(moments)
+    assert found["best_learning_rate"] == pytest.approx(expected.best_learning_rate)
+    assert main(["plan", *data]) == 0
+    assert "Plan for 1,000 samples of 2 features" in capsys.readouterr().out
+
+
+def test_cv(data, arrays, capsys):
+    argv = ["cv", *data, "--cv", "7", "--alpha", "0,0.5"]
+    assert main([*argv, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    options = {"sample_weight": weights(data, arrays), "cv": 7, "alpha": [0, 0.5]}
+    expected = fastgd.cross_validate(*arrays[:2], **options)
+    assert [row["mse"] for row in found["settings"]] == pytest.approx(expected.mean)
+    assert found["best"] == expected.best
+    assert main(argv) == 0
+    assert "best" in capsys.readouterr().out
+
+
+class TestErrors:
+    FIT = ("--target", "delay")
+
+    @pytest.mark.parametrize(
+        ("options", "told"),
+        [
+            (["--target", "arr"], "has no column 'arr'; it has delay, a, s, b"),
+            (["--target", "delay", "--features", "a,c"], "has no column 'c'"),
+            (["--target", "delay", "--weight", "w"], "has no column 'w'"),
+            ([], "--target is needed"),
+            (["--target", "delay", "--missing", "zero"], "invalid choice: 'zero'"),
+            (["--target", "delay", "--learning-rate", "9"], "the descent diverged"),
+            (["--target", "delay", "--tol", "-1"], "tol must be finite and 0 or more"),
+            (["--target", "delay", "-o", "no/folder/m.json"], "No such file"),
+            (["y.npy", "--target", "delay"], "only an .npy file of X"),
+        ],
+    )
+    def test_of_options(self, named, options, told, capsys):
+        assert told in error_of(["fit", named, *options], capsys)
+
+    @pytest.mark.parametrize("kind", NAMED)
+    def test_of_a_text_column(self, arrays, kind, tmp_path, capsys):
+        path = str(write(table_of(arrays, carrier=["UA"] * N), tmp_path / f"data{kind}"))
+        line = error_of(["fit", path, *self.FIT], capsys)
+        assert "X must hold real numbers; column 'carrier' is of type string" in line
+
+    @pytest.mark.parametrize("kind", ALL)
+    def test_of_files_that_are_not_what_they_say(self, kind, tmp_path, capsys):
+        path = tmp_path / f"data{kind}"
+        for content in (b"", b"PAR1 and more", b"\x93NUMPY\x01\x00", b"PK\x03\x04 zip"):
+            path.write_bytes(content)
+            target = () if kind in (".npy", ".npz") else self.FIT
+            assert str(path) in error_of(["fit", str(path), *target], capsys)
+
+    @pytest.mark.parametrize("kind", [".parquet", ".feather"])
+    def test_of_truncated_files(self, arrays, kind, tmp_path, capsys):
+        path = write(table_of(arrays), tmp_path / f"data{kind}")
+        path.write_bytes(path.read_bytes()[:-100])
+        assert str(path) in error_of(["fit", str(path), *self.FIT], capsys)
+
+    def test_of_a_csv_file_that_turns_to_words(self, tmp_path, capsys):
+        path = tmp_path / "data.csv"
+        path.write_text("delay,a\n" + "1,2\n" * 500_000 + "1,word\n")
+        assert str(path) in error_of(["fit", str(path), *self.FIT], capsys)
+
+    @pytest.mark.parametrize("kind", ALL)
+    def test_of_folders_and_files_that_are_not_there(self, kind, tmp_path, capsys):
+        target = () if kind in (".npy", ".npz") else self.FIT
+        path = tmp_path / f"data{kind}"
+        assert "No such file" in error_of(["fit", str(path), *target], capsys)
+        path.mkdir()
+        assert "Is a directory" in error_of(["fit", str(path), *target], capsys)
+
+    @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read anything")
+    def test_of_rights(self, named, capsys):
+        os.chmod(named, 0)
+        assert "Permission denied" in error_of(["fit", named, *self.FIT], capsys)
+
+    def test_of_kinds(self, capsys):
+        assert "files of data end in .parquet" in error_of(["fit", "data.xlsx"], capsys)
+        assert "files of data end in .parquet" in error_of(["plan", "data"], capsys)
+
+    def test_of_models(self, named, tmp_path, capsys):
+        model = tmp_path / "model.json"
+        assert "No such file" in error_of(["predict", str(model), named], capsys)
+        model.write_text("{}")
+        assert "is not a file of fastgd.FitResult" in error_of(
+            ["predict", str(model), named], capsys
+        )
+        fastgd.fit([1.0, 2.0, 4.0], [1.0, 2.0, 3.0]).save(model)
+        model.write_text(model.read_text().replace('"version": 1', '"version": 2'))
+        assert "version 2 of fastgd.FitResult; this release reads up to 1: upgrade" in error_of(
+            ["predict", str(model), named], capsys
+        )
+
+    def test_of_arrays(self, tmp_path, capsys):
+        x, y = str(tmp_path / "x.npy"), str(tmp_path / "y.npy")
+        np.save(x, np.ones((4, 2)))
+        np.save(y, np.ones(3))
+        assert "has no y to fit" in error_of(["fit", x], capsys)
+        assert "y has shape (3,)" in error_of(["fit", x, y], capsys)
+        assert "no names of columns" in error_of(["fit", x, "--features", "a"], capsys)
+        np.savez(tmp_path / "d.npz", a=np.ones(3))
+        assert "has no array X; it has a" in error_of(["fit", str(tmp_path / "d.npz")], capsys)
+
+    def test_of_folds(self, named, capsys):
+        assert "at least 2 folds" in error_of(["cv", named, *self.FIT, "--cv", "1"], capsys)
+        assert "as many rows" in error_of(["cv", named, *self.FIT, "--cv", "1001"], capsys)
+        assert "not a list of numbers" in error_of(["cv", named, "--alpha", "a"], capsys)
+
+    def test_of_packages_that_are_missing(self, named, monkeypatch, capsys):
+        monkeypatch.delitem(sys.modules, "fastgd.commands._arrow")
+        monkeypatch.setitem(sys.modules, "pyarrow", None)
+        assert "needs pyarrow: python -m pip install 'fastgd[arrow]'" in error_of(
+            ["fit", named, *self.FIT], capsys
+        )
+
+
+def test_in_a_pipe_that_closes(named, tmp_path):
+    model = str(tmp_path / "model.json")
+    assert main(["fit", named, "--target", "delay", "-o", model]) == 0
+    read, end = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "fastgd", "predict", model, named],
+        stdout=end,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(end)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+MEASURED = """
+import sys
+from fastgd.cli import main
+
+status = main(sys.argv[1:])
+with open("/proc/self/status") as file:  # of this process alone, unlike getrusage after a fork
+    print(next(line.split()[1] for line in file if line.startswith("VmHWM")), file=sys.stderr)
+sys.exit(status)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs Linux")
+def test_ten_million_rows_take_less_than_300_mb(tmp_path):
+    path, rng = tmp_path / "data.parquet", np.random.default_rng(0)
+    names = ("y", "a", "b", "c")
+    schema = pa.schema([(name, pa.float32()) for name in names])
+    with parquet.ParquetWriter(path, schema, compression="none") as writer:
+        for _ in range(10):
+            columns = rng.standard_normal((4, 1_000_000), dtype=np.float32)
+            columns[0] += 3 * columns[1]
+            table = pa.table(dict(zip(names, columns, strict=True)), schema=schema)
+            writer.write_table(table, row_group_size=1_000_000)
+
+    def megabytes(*argv):
+        done = subprocess.run(
+            [sys.executable, "-c", MEASURED, *argv], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return int(done.stderr) / 1024
+
+    model, out = str(tmp_path / "model.json"), str(tmp_path / "out.parquet")
+    fit = megabytes("fit", str(path), "--target", "y", "-o", model)
+    predict = megabytes("predict", model, str(path), "-o", out)
+    print(f"fit {fit:.0f} MB, predict {predict:.0f} MB")
+    assert max(fit, predict) < 300
+    assert fastgd.load(model).coef == pytest.approx([3, 0, 0], abs=0.01)
+    assert parquet.read_metadata(out).num_rows == 10_000_000

@@ -1,0 +1,219 @@
+"""The estimators: scikit-learn's own checks, and what they are used with."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", "1.6")
+
+import sklearn
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, ShuffleSplit
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import fastgd
+from fastgd import sklearn as ours
+from fastgd.sklearn import GDRegressor, GDRegressorCV
+
+
+@pytest.fixture
+def data(rng):
+    X = rng.standard_normal((300, 4), dtype=np.float32)
+    return X, X @ np.float32([1, -2, 0.5, 0]) + 3 + rng.standard_normal(300, dtype=np.float32)
+
+
+# max_iter is lowered by the checks themselves; that it is too low is no concern of theirs.
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
+@parametrize_with_checks([GDRegressor(), GDRegressorCV()])
+def test_passes_the_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+class TestGDRegressor:
+    def test_has_what_fit_returns(self, data):
+        model = GDRegressor().fit(*data)
+        result = fastgd.fit(*data)
+        assert model.coef_.tobytes() == result.coef.tobytes()
+        assert model.intercept_ == result.intercept
+        assert model.n_iter_ == result.n_iter
+        assert model.loss_history_.tobytes() == result.loss_history.tobytes()
+        assert model.converged_ is True
+        assert model.n_features_in_ == 4
+        assert model.predict(data[0]).dtype == np.float32
+
+    def test_is_least_squares(self, data):
+        expected = LinearRegression().fit(*data)
+        model = GDRegressor().fit(*data)
+        assert model.coef_ == pytest.approx(expected.coef_, rel=1e-3, abs=1e-4)
+        assert model.score(*data) == pytest.approx(expected.score(*data), rel=1e-6)
+
+    def test_uses_x_where_it_lies(self, data, monkeypatch):
+        X, y = data
+        seen = []
+        monkeypatch.setattr(
+            ours, "fit", lambda X, *a, **o: seen.append(X) or fastgd.fit(X, *a, **o)
+        )
+        for order in "CF":
+            given = np.asarray(X, order=order)
+            GDRegressor().fit(given, y)
+            assert np.shares_memory(seen.pop(), given)
+
+    def test_in_ten_parts_is_at_once(self, data, rng):
+        X, y = data
+        s = rng.uniform(0, 2, 300)
+        parts = GDRegressor()
+        for rows in np.array_split(np.arange(300), 10):
+            parts.partial_fit(X[rows], y[rows], s[rows])
+        whole = GDRegressor(strategy="moments").fit(X, y, s)
+        assert parts.coef_ == pytest.approx(whole.coef_, rel=1e-12)
+        assert parts.loss_history_ == pytest.approx(whole.loss_history_, rel=1e-12)
+        assert parts.moments_.n_samples == 300
+
+    def test_parts_follow_a_fit(self, data):
+        X, y = data
+        model = GDRegressor(strategy="moments").fit(X[:100], y[:100])
+        model.partial_fit(X[100:], y[100:])
+        assert model.coef_ == pytest.approx(GDRegressor().fit(X, y).coef_, rel=1e-6)
+        model = GDRegressor(strategy="stream").fit(X, y)
+        with pytest.raises(ValueError, match="needs the moments of its data"):
+            model.partial_fit(X, y)
+
+    @pytest.mark.parametrize("strategy", ["auto", "stream"])
+    def test_of_several_targets_is_of_each(self, data, strategy):
+        X, y = data
+        Y = np.column_stack([y, X[:, 0] - y, y**2])
+        model = GDRegressor(strategy=strategy).fit(X, Y)
+        assert model.coef_.shape == (3, 4)
+        assert model.intercept_.shape == (3,)
+        assert model.predict(X).shape == (300, 3)
+        for t in range(3):
+            single = GDRegressor().fit(X, Y[:, t])
+            assert model.coef_[t] == pytest.approx(single.coef_, rel=1e-4, abs=1e-6)
+            assert model.predict(X)[:, t] == pytest.approx(single.predict(X), rel=1e-3, abs=1e-3)
+            assert len(model.loss_history_[t]) <= model.n_iter_ + 1
+
+    def test_of_several_targets_in_parts(self, data):
+        X, Y = data[0], data[0][:, :2] * 2
+        model = GDRegressor().partial_fit(X[:99], Y[:99]).partial_fit(X[99:], Y[99:])
+        assert model.coef_ == pytest.approx(GDRegressor().fit(X, Y).coef_, rel=1e-8, abs=1e-8)
+
+    @pytest.mark.parametrize("columns", [0, [0, 1]], ids=["one", "two"])
+    @pytest.mark.parametrize("intercept", [True, False])
+    def test_warm_start_begins_where_the_last_ended(self, data, columns, intercept):
+        X, Y = data[0], np.column_stack([data[1]] * 2)[:, columns]
+        model = GDRegressor(warm_start=True, learning_rate=0.05, fit_intercept=intercept)
+        cold = model.fit(X, Y).n_iter_
+        assert model.fit(X, Y).n_iter_ < cold / 2
+        model.set_params(warm_start=False)
+        assert model.fit(X, Y).n_iter_ == cold
+        model.set_params(warm_start=True)
+        model.fit(X[:, :2], Y)  # other features: from the start
+        assert model.coef_.shape[-1] == 2
+
+    def test_weights_count(self, data, rng):
+        X, y = data
+        s = rng.integers(0, 3, 300)
+        weighted = GDRegressor().fit(X, y, sample_weight=s)
+        repeated = GDRegressor().fit(X.repeat(s, axis=0), y.repeat(s))
+        assert weighted.coef_ == pytest.approx(repeated.coef_, rel=1e-5)
+
+    def test_refuses_what_fit_refuses(self, data):
+        with pytest.raises(ValueError, match="learning_rate must be one of 'auto'"):
+            GDRegressor(learning_rate="fast").fit(*data)
+
+
+class TestGDRegressorCV:
+    def test_is_cross_validate(self, data):
+        X, y = data
+        found = fastgd.cross_validate(X, y, alpha=[0.0, 0.1, 1.0])
+        model = GDRegressorCV(alpha=[0.0, 0.1, 1.0]).fit(X, y)
+        assert model.alpha_ == found.best["alpha"]
+        assert model.coef_.tobytes() == found.coef.tobytes()
+        assert model.mse_.tobytes() == found.mse.tobytes()
+
+    def test_takes_splits_of_scikit_learn(self, data, rng):
+        X, y = data
+        s = rng.uniform(1, 2, 300)
+        for cv in (KFold(4, shuffle=True, random_state=0), list(KFold(4).split(X))):
+            model = GDRegressorCV(alpha=[0.1, 1.0], cv=cv).fit(X, y, s)
+            splits = cv.split(X) if isinstance(cv, KFold) else cv
+            for fold, (train, test) in enumerate(splits):
+                ridge = Ridge(0.1 * s[train].sum()).fit(X[train].astype(float), y[train], s[train])
+                error = np.average((ridge.predict(X[test]) - y[test]) ** 2, weights=s[test])
+                assert model.mse_[0, fold] == pytest.approx(error, rel=1e-6)
+
+    def test_refuses_splits_that_are_no_folds(self, data):
+        with pytest.raises(ValueError, match="each row once"):
+            GDRegressorCV(cv=ShuffleSplit(3, random_state=0)).fit(*data)
+
+
+class TestTogether:
+    def test_in_a_grid_over_a_pipeline(self, data):
+        pd = pytest.importorskip("pandas")
+        X, y = data
+        frame = pd.DataFrame(X, columns=["a", "b", "c", "d"])
+        frame["carrier"] = np.where(X[:, 3] > 0, "AA", "UA")
+        pipeline = make_pipeline(
+            ColumnTransformer(
+                [("scaled", StandardScaler(), ["a", "b"]), ("coded", OneHotEncoder(), ["carrier"])],
+                sparse_threshold=0,
+            ),
+            GDRegressor(backend="numpy"),  # two processes that compile would take long
+        )
+        grid = {"gdregressor__tol": [1e-10, 1e-3]}
+        search = GridSearchCV(pipeline, grid, n_jobs=2, cv=2).fit(frame, y)
+        assert search.best_score_ > 0.5
+        assert search.predict(frame).shape == (300,)
+
+    def test_around_a_transformed_target(self, data):
+        X, y = data[0], np.exp(data[1] / 3)
+        model = TransformedTargetRegressor(GDRegressor(), func=np.log, inverse_func=np.exp)
+        assert model.fit(X, y).score(X, y) > 0.5
+
+    def test_with_names_of_columns(self, data):
+        pd = pytest.importorskip("pandas")
+        frame = pd.DataFrame(data[0], columns=list("abcd"))
+        model = GDRegressor().fit(frame, data[1])
+        assert model.feature_names_in_.tolist() == list("abcd")
+        with pytest.raises(ValueError, match="feature names"):
+            model.predict(frame[list("dcba")])
+
+    def test_weights_are_routed(self, data):
+        with sklearn.config_context(enable_metadata_routing=True):
+            model = GDRegressor().set_fit_request(sample_weight=True)
+            pipeline = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), model)
+            pipeline.fit(*data, sample_weight=np.r_[np.zeros(100), np.ones(200)])
+            plain = make_pipeline(StandardScaler(), GDRegressor()).fit(*data)
+            assert not np.allclose(pipeline[-1].coef_, plain[-1].coef_, rtol=1e-3)
+            groups = np.arange(300) % 3
+            GridSearchCV(
+                GDRegressor()
+                .set_fit_request(sample_weight=True)
+                .set_score_request(sample_weight=True),
+                {"tol": [1e-3]},
+                cv=GroupKFold(3),
+            ).fit(*data, groups=groups, sample_weight=np.ones(300))
+
+    @pytest.mark.parametrize("make", [GDRegressor, GDRegressorCV])
+    def test_pickle_and_clone(self, data, make):
+        model = make().fit(*data)
+        again = pickle.loads(pickle.dumps(model))
+        assert np.array_equal(again.predict(data[0]), model.predict(data[0]))
+        assert not hasattr(clone(model), "coef_")
+
+
+def test_cross_validation_of_given_folds(data):
+    X, y = data
+    folds = [fastgd.Moments.of(X[k::3], y[k::3]) for k in range(3)]
+    order = np.concatenate([np.arange(300)[k::3] for k in range(3)])
+    ours = fastgd.cross_validate(folds, alpha=[0.0, 0.5])
+    plain = fastgd.cross_validate(X[order], y[order], cv=3, alpha=[0.0, 0.5])
+    assert ours.mse == pytest.approx(plain.mse, rel=1e-9)
+    for bad, words in (((folds, y), "y must not be given"), ((folds[:1],), "at least 2 folds")):
+        with pytest.raises((TypeError, ValueError), match=words):
+            fastgd.cross_validate(*bad)
