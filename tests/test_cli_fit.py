@@ -11,10 +11,12 @@ from test_cli import error_of
 
 import fastgd
 from fastgd.cli import main
-from fastgd.commands import _data
+from fastgd.commands import _open
 
 pa = pytest.importorskip("pyarrow")
 from pyarrow import csv, feather, parquet  # noqa: E402
+
+from fastgd.commands import _arrow  # noqa: E402
 
 N = 1000
 NAMED = (".parquet", ".feather", ".arrow", ".csv")
@@ -23,9 +25,8 @@ ALL = (*NAMED, ".npy", ".npz")
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(_data, "BLOCK", 300)
-    arrow = pytest.importorskip("fastgd.commands._arrow")
-    monkeypatch.setattr(arrow, "BLOCK", 300)
+    for module in (_arrow, _open):
+        monkeypatch.setattr(module, "BLOCK", 300)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,9 @@ import pyarrow.parquet
 from fastgd.commands import CommandError
 from fastgd.commands._data import BLOCK, Block, Roles, explained
 
+# Bytes of a column of a Parquet file read at a time.
+PAGES = 2**20
+
 
 class ArrowData:
     """A file of named columns."""
@@ -76,8 +79,8 @@ class ArrowData:
     def _batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         path = self._path
         if path.suffix.lower() == ".parquet":
-            # Row groups are not read ahead: memory is that of the batches.
-            with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
+            # Row groups are neither read ahead nor whole: memory is that of the batches.
+            with pyarrow.parquet.ParquetFile(path, buffer_size=PAGES, pre_buffer=False) as file:
                 yield from file.iter_batches(BLOCK, columns=list(columns))
         elif path.suffix.lower() == ".csv":
             options = pyarrow.csv.ConvertOptions(include_columns=columns)

@@ -15,7 +15,8 @@ import numpy as np
 from fastgd import Moments
 from fastgd._missing import CHOICES, NoRowsError
 from fastgd.commands import CommandError, count
-from fastgd.commands._data import Block, Data, Roles, explained, open_data
+from fastgd.commands._data import Block, Data, Roles, explained
+from fastgd.commands._open import open_data
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:

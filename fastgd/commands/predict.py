@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 import fastgd
 from fastgd.commands import CommandError, Subparsers
-from fastgd.commands._data import Data, Roles, explained, open_data
+from fastgd.commands._data import Data, Roles, explained
+from fastgd.commands._open import open_data
 from fastgd.commands._output import replacing
 from fastgd.commands._reading import with_progress
 
