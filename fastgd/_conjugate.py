@@ -62,7 +62,8 @@ def descend_conjugate(
         if descent.stop_reason is not StopReason.MAX_ITER:
             break
     if judge.floor == np.inf and descent.state.lengths:
-        judge.condition = 1.0 / (preconditioner.trial * descent.state.smallest)
+        met = 1.0 / (preconditioner.trial * descent.state.smallest)
+        judge.condition = lambda: met
     return descent._replace(last=point, losses=losses), judge
 
 

@@ -79,7 +79,8 @@ class Convergence:
         """Whether the loop ends here."""
         allowed = self.tol * point.loss
         if not self.runs_on:
-            return self.excess(point) <= max(allowed, self._rounding(point, STOPPING_UNITS))
+            excess = self.excess(point, state)
+            return excess <= allowed or excess <= self._rounding(point, STOPPING_UNITS)
         arrived = self._bound(point, self._contraction(point, previous)) < allowed
         if not arrived and not (allowed > 0.0 and self._is_noise(point)):
             return False
@@ -102,8 +103,9 @@ class Convergence:
         Errors in the gradient count most along the direction of least curvature.
         """
         excess = self.excess(point, state)
-        rounding = self._condition() * self._rounding(point, MET_UNITS)
-        return excess <= max(self.tol * point.loss, rounding)
+        if excess <= self.tol * point.loss:
+            return True
+        return excess <= self._condition() * self._rounding(point, MET_UNITS)
 
     def is_rounding(self, point: Point) -> bool:
         """Whether the whole loss may be rounding."""
@@ -180,7 +182,7 @@ class NewtonConvergence(Convergence):
 
     precondition: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None
     floor: float = math.inf
-    condition: float = 1.0
+    condition: Callable[[], float] = lambda: 1.0
 
     def excess(self, point: Point, state: Any = None) -> float:
         solved = point.gradient if self.precondition is None else self.precondition(point.gradient)
@@ -194,4 +196,4 @@ class NewtonConvergence(Convergence):
         return min(decrement / smallest, point.loss) if smallest < math.inf else point.loss
 
     def _condition(self) -> float:
-        return self.condition
+        return self.condition()

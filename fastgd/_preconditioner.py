@@ -33,8 +33,8 @@ class Preconditioner(NamedTuple):
         infinite where nothing is.
     trial : float
         The first step to try.
-    condition : float
-        About the condition number of what is inverted.
+    condition : callable
+        About the condition number of what is inverted; not computed until it is asked for.
     guess : ndarray or None
         Parameters near the minimum, where steps may begin.
     """
@@ -42,7 +42,7 @@ class Preconditioner(NamedTuple):
     apply: Callable[[Array], Array]
     floor: float
     trial: float
-    condition: float
+    condition: Callable[[], float]
     guess: Array | None = None
 
 
@@ -50,7 +50,7 @@ def plain(coordinates: Coordinates, ridge: float) -> Preconditioner:
     """None: the coordinates have equal curvature along each axis, 2."""
     n = len(coordinates.scale) + coordinates.fit_intercept
     trace = 2.0 * n + 2.0 * ridge * float((coordinates.inverse_scale**2).sum())
-    return Preconditioner(lambda gradient: gradient, math.inf, 1.0 / trace, 1.0)
+    return Preconditioner(lambda gradient: gradient, math.inf, 1.0 / trace, lambda: 1.0)
 
 
 def exact(quadratic: Quadratic, coordinates: Coordinates, ridge: float) -> Preconditioner:
@@ -120,6 +120,10 @@ def _in_coordinates(
         solved[:d] = scale * solve(scale * solved[:d])
         return solved.ravel()
 
-    probe = np.random.default_rng(0).standard_normal(coordinates.n_params)
-    condition = 2.0 * math.sqrt(d) * float(np.linalg.norm(apply(probe)) / np.linalg.norm(probe))
-    return Preconditioner(apply, floor, trial, max(condition * math.sqrt(d), 1.0))
+    def condition() -> float:
+        # What a random vector is stretched by, times the most it can miss, times the trace.
+        probe = np.random.default_rng(0).standard_normal(coordinates.n_params)
+        stretched = float(np.linalg.norm(apply(probe)) / np.linalg.norm(probe))
+        return max(2.0 * d * stretched, 1.0)
+
+    return Preconditioner(apply, floor, trial, condition)
