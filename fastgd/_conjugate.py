@@ -16,13 +16,11 @@ from fastgd._problem import Source
 from fastgd._result import StopReason
 from fastgd._settings import Settings
 from fastgd._step import rounding_unit
-from fastgd._strategy import Reader, moments_cost, sample_size
+from fastgd._strategy import Reader, best_sample
 from fastgd.methods import Tuning, load_method
 
 # Plain steps come first where the moments of the sample cost more reads than this.
 CHEAP_SAMPLE = 16.0
-# A sample of fewer rows a feature says too little.
-LEAST_ROWS_A_FEATURE = 2
 
 Stage = tuple[int, Callable[[], Preconditioner]]
 
@@ -114,11 +112,10 @@ def _stages(
         yield most, lambda: exact(quadratic, coordinates, ridge)
         return
     n, d = source.n_samples, source.n_features
-    n_rows = sample_size(n, d, source.dtype.itemsize)
-    if n_rows < LEAST_ROWS_A_FEATURE * d:
+    n_rows, cost, _ = best_sample(n, d, source.dtype.itemsize)
+    if n_rows == 0:
         yield most, lambda: plain(coordinates, ridge)
         return
-    cost = moments_cost(d) * n_rows / n
     if cost > CHEAP_SAMPLE:
         yield int(cost), lambda: plain(coordinates, ridge)
 

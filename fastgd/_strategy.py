@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager
 from types import TracebackType
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,14 +26,14 @@ READS_A_FEATURE = 1 / 10
 # statistics alone cost as much as the moments of up to 64 columns, and else some 25 reads.
 LEAST_READS = 30.0
 
-# Conjugate gradients with the moments of a sample, and from its answer on, take so many reads,
-# column statistics included, whatever the conditioning: ``python -m bench.solve``. A sample has
-# ten rows a feature at least, and more where its moments still cost less than a few reads.
-SKETCHED_READS = 9.0
-SAMPLE_ROWS = 10
+# Conjugate gradients from a sample read X for column statistics, at the start and at the sample's
+# answer, and then gain a factor of n_rows / n_features a step: ``python -m bench.solve``. This is
+# the gain they need with the default tolerance.
+READS_BEFORE_STEPS = 3.0
+GAIN = 1e10
+# Rows of a sample, at least; a sample takes no more memory than this, or a matrix of features.
 LEAST_SAMPLE = 1000
-SAMPLE_READS = 2.0
-SAMPLE_BYTES = 32 << 20
+SAMPLE_BYTES = 64 << 20
 
 # Moments of more features are collected only when asked for: they take d^2 doubles.
 MOST_FEATURES = 4096
@@ -185,20 +187,40 @@ def reads_before_moments(n_samples: int, n_features: int, settings: Settings) ->
         return np.inf
     cost = moments_cost(n_features)
     if settings.method == "cg":  # or the moments of a sample, and some steps
-        return 0.0 if cost <= sketched_cost(n_samples, n_features) else np.inf
+        return 0.0 if cost <= best_sample(n_samples, n_features).total else np.inf
     if settings.learning_rate is not None:  # known beforehand: every epoch, and the last loss
         return 0.0 if settings.max_iter + 1 > cost else np.inf
     return 0.0 if cost <= LEAST_READS else cost
 
 
-def sketched_cost(n_samples: int, n_features: int) -> float:
-    """What conjugate gradients cost with the moments of a sample, in reads of X."""
-    part = sample_size(n_samples, n_features) / n_samples
-    return moments_cost(n_features) * part + SKETCHED_READS
+class Sample(NamedTuple):
+    """Rows whose moments make a preconditioner, and what a fit with it costs in reads of X.
+
+    `n_rows` is 0 where there are too few rows for it to be any use.
+    """
+
+    n_rows: int
+    moments: float
+    total: float
 
 
-def sample_size(n_samples: int, n_features: int, itemsize: int = 4) -> int:
-    """Rows whose moments make a preconditioner."""
-    cheap = int(SAMPLE_READS * n_samples / moments_cost(n_features))
-    more = min(cheap, SAMPLE_BYTES // (itemsize * n_features))
-    return min(n_samples, max(SAMPLE_ROWS * n_features, LEAST_SAMPLE, more))
+def best_sample(n_samples: int, n_features: int, itemsize: int = 4) -> Sample:
+    """The sample that costs least: larger ones take longer to make, and fewer steps.
+
+    The excess starts at ``s**2`` of the loss, with ``s**2 = n_features / n_rows``, and each step
+    of conjugate gradients shrinks it by as much again, whatever the conditioning.
+    """
+    d = n_features
+    most = min(n_samples, max(SAMPLE_BYTES, 8 * d * d) // (itemsize * d))
+    best = Sample(0, 0.0, np.inf)
+    n_rows = 2 * d
+    while n_rows <= most or n_rows == 2 * d <= n_samples:
+        moments = moments_cost(d) * n_rows / n_samples
+        steps = max(math.log(GAIN) / math.log(n_rows / d) - 1.0, 1.0)
+        total = moments + steps + READS_BEFORE_STEPS
+        if total < best.total:
+            best = Sample(n_rows, moments, total)
+        n_rows *= 2
+    if best.n_rows and best.n_rows < LEAST_SAMPLE:
+        return best._replace(n_rows=min(LEAST_SAMPLE, n_samples))
+    return best

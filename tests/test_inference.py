@@ -363,7 +363,9 @@ class TestMoments:
 
     def test_a_result_made_by_hand_has_no_summary(self, data):
         result = replace(fastgd.fit(*data), _infer=None)
-        with pytest.raises(ValueError, match=r"summary\(\) needs a result that fit\(\) returned"):
+        with pytest.raises(
+            ValueError, match=r"summary\(\) needs a result that fit\(\) or load\(\) returned"
+        ):
             result.summary()
 
     def test_results_and_tables_are_pickled(self, data):

@@ -1,0 +1,150 @@
+"""Conjugate gradients as fit() runs them: what they start with, and how few reads they take."""
+
+import numpy as np
+import pytest
+from compare import fit_anyway
+from naive import evaluate, least_squares
+from problems import bowl
+
+from fastgd import Moments, StopReason, _conjugate, fit
+from fastgd._strategy import Sample, best_sample, moments_cost
+
+
+@pytest.fixture
+def small_samples(monkeypatch):
+    """Samples that are not all of the rows, as those of large data are."""
+    monkeypatch.setattr(_conjugate, "best_sample", lambda n, d, itemsize: Sample(10 * d, 1.0, 20.0))
+
+
+def excess(X, y, result, weight=None):
+    least = evaluate(X, y, *least_squares(X, y, weight), weight).mse
+    loss = evaluate(X, y, result.coef, result.intercept, weight).mse
+    return float(loss / least - 1)
+
+
+@pytest.mark.parametrize("condition", [10.0, 1e4, 1e8])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.usefixtures("small_samples")
+class TestFromASample:
+    def test_take_few_reads_whatever_the_conditioning(self, backend, dtype, condition):
+        X, y = bowl(condition, n=4000, d=30)
+        X, y = (100 + X).astype(dtype), y.astype(dtype)
+        result = fit(X, y, strategy="stream", backend=backend)
+        assert result.converged
+        assert result.n_iter <= 25
+        assert "preconditioned by the moments of " in result.strategy
+        assert excess(X, y, result) < 1e-9
+
+    def test_start_near_the_answer(self, backend, dtype, condition):
+        X, y = bowl(condition, n=4000, d=30)
+        result = fit(X.astype(dtype), y.astype(dtype), strategy="stream", backend=backend)
+        assert result.loss_history[1] < 1.3 * result.loss
+
+
+@pytest.mark.usefixtures("small_samples")
+class TestTheSample:
+    def test_has_weights(self):
+        X, y = bowl(1e4, n=4000, d=30)
+        weight = np.random.default_rng(0).uniform(0.0, 3.0, 4000)
+        result = fit(X, y, sample_weight=weight, strategy="stream")
+        assert excess(X, y, result, weight) < 1e-9
+        assert result.n_iter <= 25
+
+    def test_may_have_no_weight_at_all(self):
+        X, y = bowl(10.0, n=4000, d=5)
+        weight = np.zeros(4000)
+        weight[[7, 100, 2000, 2001, 2002, 3000, 3999]] = 1.0
+        result = fit(X, y, sample_weight=weight, strategy="stream")
+        assert excess(X, y, result, weight) < 1e-8
+
+    def test_may_miss_what_is_rare(self):
+        rng = np.random.default_rng(0)
+        X = rng.standard_normal((5000, 12))
+        X[:, 3] = 0.0
+        X[[17, 4000], 3] = 1.0
+        y = X @ np.arange(12.0) + 0.1 * rng.standard_normal(5000)
+        result = fit(X, y, strategy="stream")
+        assert result.converged
+        assert excess(X, y, result) < 1e-9
+        assert result.coef[3] == pytest.approx(3.0, abs=0.5)
+
+    def test_without_an_intercept(self):
+        X, y = bowl(1e4, n=4000, d=30)
+        result = fit(X + 1, y, fit_intercept=False, strategy="stream")
+        coef, _ = least_squares(X + 1, y, fit_intercept=False)
+        assert result.coef == pytest.approx(coef, abs=1e-2)
+        assert result.n_iter <= 25
+
+    def test_with_a_penalty_on_squares(self):
+        X, y = bowl(1e4, n=4000, d=30)
+        options = {"alpha": 0.01, "tol": 1e-14}
+        streamed = fit(X, y, strategy="stream", **options)
+        assert streamed.coef == pytest.approx(fit(X, y, **options).coef, abs=1e-6)
+
+    def test_is_no_use_where_the_start_is_better(self):
+        X, y = bowl(1e4, n=4000, d=30)
+        found = fit(X, y)
+        again = fit(X, y, strategy="stream", coef_init=found.coef, intercept_init=found.intercept)
+        assert again.n_iter == 0
+
+    def test_is_the_same_every_time(self):
+        X, y = bowl(1e4, n=4000, d=30)
+        runs = {fit(X, y, strategy="stream", n_threads=n).coef.tobytes() for n in (1, 2, 1)}
+        assert len(runs) == 1
+
+
+class TestBestSample:
+    @pytest.mark.parametrize("d", [1, 16, 100, 1000, 5000])
+    @pytest.mark.parametrize("rows", [3, 10, 100, 10_000])
+    def test_is_cheaper_than_its_neighbours(self, d, rows):
+        n = rows * d
+        sample = best_sample(n, d)
+        assert 2 * d <= sample.n_rows <= n
+        assert sample.total < moments_cost(d) + 35
+        assert sample.moments <= moments_cost(d) * sample.n_rows / n + 1e-9
+
+    def test_of_few_rows_is_none(self):
+        assert best_sample(199, 100).n_rows == 0
+        assert best_sample(200, 100).n_rows == 200
+
+    def test_keeps_to_its_memory(self):
+        assert best_sample(10**8, 1000).n_rows * 4000 <= 64 << 20
+        assert best_sample(20_000, 5000).n_rows == 10_000
+
+
+class TestStages:
+    def test_plain_steps_go_first_where_a_sample_costs_much(self, monkeypatch, backend):
+        monkeypatch.setattr(_conjugate, "CHEAP_SAMPLE", 0.0)
+        monkeypatch.setattr(_conjugate, "best_sample", lambda n, d, itemsize: Sample(n, 5.0, 9.0))
+        X, y = bowl(1e6, n=900, d=20)
+        seen = []
+        result = fit(X, y, strategy="stream", callback=seen.append, backend=backend)
+        assert result.converged
+        assert [state.epoch for state in seen] == list(range(1, result.n_iter + 1))
+        assert 5 < result.n_iter < 15
+        assert excess(X, y, result) < 1e-8
+
+    def test_and_alone_where_there_are_few_rows(self, backend):
+        rng = np.random.default_rng(0)
+        X = rng.standard_normal((40, 30))
+        y = X[:, 0] + rng.standard_normal(40)
+        result = fit(X, y, strategy="stream", backend=backend)
+        assert result.converged
+        assert "preconditioned" not in result.strategy
+        assert excess(X, y, result) < 1e-8
+        assert 10 < result.n_iter <= 60
+
+    def test_stop_at_max_iter(self):
+        X, y = bowl(1e6, n=40, d=30)
+        result = fit_anyway(X, y, strategy="stream", max_iter=4)
+        assert result.n_iter == 4
+        assert result.stop_reason is StopReason.MAX_ITER
+        assert not result.converged
+
+
+def test_from_moments_take_one_step(backend):
+    X, y = bowl(1e6)
+    result = fit(Moments.of(X, y), backend=backend)
+    assert result.n_iter == 1
+    assert result.method == "cg"
+    assert excess(X, y, result) < 1e-9

@@ -1,0 +1,63 @@
+"""Inverses of Gram matrices: well conditioned, badly scaled, singular, and larger than a block."""
+
+import numpy as np
+import pytest
+
+from fastgd import _inverse
+from fastgd._inverse import BLOCK, inverse_of
+
+
+def gram(n, d, scales=1.0, seed=0):
+    A = np.random.default_rng(seed).standard_normal((n, d)) * scales
+    return A.T @ A
+
+
+@pytest.mark.parametrize("d", [1, 2, 7, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 3])
+@pytest.mark.parametrize("targets", [(), (3,)])
+def test_solves(d, targets):
+    matrix = gram(3 * d + 5, d)
+    x = np.random.default_rng(1).standard_normal((d, *targets))
+    inverse = inverse_of(matrix)
+    assert inverse.solve(matrix @ x) == pytest.approx(x, rel=1e-8, abs=1e-8)
+    assert inverse.rank == d
+
+
+def test_changes_nothing_of_what_it_is_given():
+    matrix, b = gram(20, 4), np.arange(4.0)
+    before = matrix.copy()
+    inverse_of(matrix).solve(b)
+    assert np.array_equal(matrix, before)
+    assert b.tolist() == [0, 1, 2, 3]
+
+
+def test_of_columns_on_very_different_scales():
+    matrix = gram(50, 4, scales=[1e-12, 1.0, 1e9, 1e15])
+    x = np.array([1e12, 1.0, 1e-9, 1e-15])
+    assert inverse_of(matrix).solve(matrix @ x) == pytest.approx(x, rel=1e-9)
+
+
+def test_of_columns_of_zeros():
+    matrix = gram(50, 4, scales=[1.0, 0.0, 1.0, 0.0])
+    inverse = inverse_of(matrix)
+    assert inverse.rank == 2
+    x = np.array([1.0, 0.0, -2.0, 0.0])
+    assert inverse.solve(matrix @ x) == pytest.approx(x, rel=1e-12)
+
+
+@pytest.mark.parametrize("d", [3, 20])
+def test_of_a_singular_matrix_is_the_shortest(d):
+    rng = np.random.default_rng(2)
+    A = rng.standard_normal((60, d))
+    A[:, -1] = A[:, 0] + A[:, 1]
+    A /= np.linalg.norm(A, axis=0)  # shortest in columns of equal length
+    y = rng.standard_normal(60)
+    inverse = inverse_of(A.T @ A)
+    assert inverse.rank == d - 1
+    assert inverse.solve(A.T @ y) == pytest.approx(np.linalg.lstsq(A, y)[0], abs=1e-6)
+
+
+def test_by_either_way_agrees(monkeypatch):
+    matrix, b = gram(400, 300), np.ones(300)
+    by_cholesky = inverse_of(matrix).solve(b)
+    monkeypatch.setattr(_inverse, "LEAST_PIVOT", 2.0)
+    assert inverse_of(matrix).solve(b) == pytest.approx(by_cholesky, rel=1e-8)
