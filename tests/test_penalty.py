@@ -106,6 +106,14 @@ def test_a_lasso_of_fewer_rows_than_columns_is_certified():
     assert (result.coef == 0).sum() >= 12  # no more than n_samples are needed
 
 
+def test_zeros_are_exact_wherever_the_fit_ends():
+    # Nesterov's iterates lie beyond those of the proximal steps, and are not zero where those are.
+    X, y = bowl(100.0)
+    result = fit_anyway(X, y, alpha=0.3, l1_ratio=1.0, max_iter=2)
+    assert result.method == "nesterov"
+    assert (result.coef == 0).any()
+
+
 def test_so_strong_a_penalty_leaves_the_mean():
     X, y = bowl(10.0)
     result = fit(X, y, alpha=100.0, l1_ratio=1.0)
