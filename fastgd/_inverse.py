@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 # Triangles are made and solved in blocks of so many columns, whose diagonals are inverted: numpy
-# has no triangular solver, and its own factorisation of a large matrix took eight times as long.
-BLOCK = 256
+# has no triangular solver, its own factorisation of a large matrix took eight times as long, and
+# the bits of that depend on the number of BLAS's threads, which blocks so small do not share.
+BLOCK = 64
 # A pivot of the correlation matrix is the part of a column that the columns before it leave
 # unexplained. Below this the eigenvalues decide what is rounding.
 LEAST_PIVOT = 1e-10

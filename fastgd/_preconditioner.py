@@ -57,7 +57,9 @@ def exact(quadratic: Quadratic, coordinates: Coordinates, ridge: float) -> Preco
     """The inverse itself, from the moments of all rows."""
     if coordinates.fit_intercept and ridge == 0.0:
         solve, weights = quadratic.inverse.solve, quadratic.weights
-        return _in_coordinates(lambda b: weights * solve(b), coordinates, 1.0, 1.0)
+        made = _in_coordinates(lambda b: weights * solve(b), coordinates, 1.0, 1.0)
+        mean, target_mean = quadratic.mean, quadratic.target_mean
+        return made._replace(guess=_params(quadratic.minimum, mean, target_mean, coordinates))
     curvature = quadratic.scatter / quadratic.weights
     curvature = _penalised(curvature, quadratic.mean, coordinates, ridge)
     return _in_coordinates(inverse_of(curvature).solve, coordinates, 1.0, 1.0)
@@ -98,7 +100,14 @@ def _guess(sample: Moments, solve: Callable[[Array], Array], coordinates: Coordi
     mean, target_mean = sample.mean[:d], sample.mean[targets]
     if not coordinates.fit_intercept:
         products = products + np.multiply.outer(mean, target_mean)
-    coef = solve(products) * coordinates.along(np.sign(coordinates.scale))
+    return _params(solve(products), mean, target_mean, coordinates)
+
+
+def _params(
+    coef: Array, mean: Array, target_mean: float | Array, coordinates: Coordinates
+) -> Array:
+    """Of a model whose residuals have mean 0; columns without a scale are the intercept's."""
+    coef = coef * coordinates.along(np.sign(coordinates.scale))
     return coordinates.to_params(coef, target_mean - mean @ coef)
 
 

@@ -64,7 +64,8 @@ def warmup(
     weight = np.ones(4, element) if sample_weight else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        fit(X, y, sample_weight=weight, max_iter=1, precision=precision)
+        for method in ("auto", "gd"):
+            fit(X, y, sample_weight=weight, method=method, max_iter=1, precision=precision)
     for prediction in (None, np.empty_like(y)):
         mse_and_gradient(
             X, y, np.zeros(d), sample_weight=weight, prediction=prediction, precision=precision
