@@ -192,6 +192,15 @@ class TestATargetFinerThanTheFeatures:
         assert value.mse == pytest.approx(float(exact.mse), rel=1e-4)
         assert value.mse < 2
 
+    @pytest.mark.parametrize("shape", FEW_SHAPES, ids=str)
+    def test_of_float32_beside_a_large_intercept_keeps_its_digits(self, shape):
+        # Rounded to float32, the intercept would be off by 0.0125.
+        X, y, _ = shape.data(999)
+        y = np.float32(1e6) + np.round(y)
+        value = mse_and_gradient(X, y, np.zeros(shape.d), 1e6 + 0.3, precision="single")
+        r = 1e6 + 0.3 - y.astype(float)
+        assert value.mse == pytest.approx(np.mean(r**2), rel=1e-6)
+
     @pytest.mark.parametrize("precision", ["single", "double"])
     @pytest.mark.parametrize("strategy", ["stream", "moments"])
     def test_is_fitted(self, precision, strategy, rng):
