@@ -40,8 +40,8 @@ SHAPES = (
     Shape(8, "C", "short_rows"),
     Shape(9, "C", "short_rows"),
     Shape(16, "C", "short_rows"),
-    Shape(17, "C", "short_rows"),
-    Shape(32, "C", "short_rows"),
+    Shape(17, "C", "rows_abreast"),
+    Shape(32, "C", "rows_abreast"),
     Shape(64, "C", "rows_by_four"),
     Shape(200, "C", "rows_by_four"),
     Shape(800, "C", "rows_abreast"),
@@ -53,7 +53,7 @@ SHAPES = (
 )
 # A vector and its tail for every kernel: few, since each is compiled in every variant.
 FEW_SHAPES = tuple(
-    shape for shape in SHAPES if str(shape) in ("F1", "C3", "C17", "C200", "C800", "F2", "F24")
+    shape for shape in SHAPES if str(shape) in ("F1", "C3", "C9", "C17", "C200", "F2", "F24")
 )
 
 

@@ -9,8 +9,8 @@ from fastgd._problem import Problem
 from fastgd.backends.numba import _kernels
 
 MOST_TILE_COLUMNS = 16
-LEAST_SHORT_ROW, MOST_SHORT_ROW = 8, 32
-ABREAST_BYTES = 3072
+LEAST_SHORT_ROW, MOST_SHORT_ROW = 8, 16
+IN_TURN_BYTES = range(192, 3072)
 
 # Groups of rows are what threads share and what an interrupt waits for. Their number is a
 # function of the shape and the dtype alone, so that the order of all sums is, too.
@@ -31,9 +31,10 @@ def choose_kernel(problem: Problem) -> Choice:
 
     One thread, float32, 256 KB and 410 MB: see ``python -m bench.bandwidth``. Tiles of rows take
     the least work of up to 7 features; then transposing them costs more than adding up each row
-    by itself, while coefficients and gradient still fit the registers. Longer rows are read one
-    after the other, since hardware prefetch follows one run of lines where it loses track of
-    several in one page; rows near a page are followed abreast.
+    by itself, while coefficients and gradient fit the registers. Rows of a few lines are best read
+    abreast: a line from each. Longer rows are read one after the other, since hardware prefetch
+    follows one run of lines where it loses track of several in one page; rows near a page are
+    followed abreast again.
 
     Gaps between rows (slices) change nothing, so that bits do not hang on them; rows of 100
     features with gaps would be a third faster abreast.
@@ -47,9 +48,9 @@ def choose_kernel(problem: Problem) -> Choice:
         return Choice(_kernels.row_tiles, True)
     if d <= MOST_SHORT_ROW:
         return Choice(_kernels.short_rows, True)
-    if d * X.itemsize >= ABREAST_BYTES:
-        return Choice(_kernels.rows_abreast, False)
-    return Choice(_kernels.rows_by_four, False)
+    if d * X.itemsize in IN_TURN_BYTES:
+        return Choice(_kernels.rows_by_four, False)
+    return Choice(_kernels.rows_abreast, False)
 
 
 def group_rows(problem: Problem) -> int:

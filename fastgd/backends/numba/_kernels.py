@@ -137,6 +137,6 @@ def column_blocks(X, y, weight, prediction, coef, intercept, out, start, stop):
     remaining_rows(X, y, weight, prediction, coef, intercept, out, done, stop)
 
 
-# Contiguous rows, one vector of features or more.
+# Contiguous rows, of more features than `short_rows` is for.
 rows_abreast = _row_kernel("rows_abreast", _rows.add_rows_abreast, 8)
 rows_by_four = _row_kernel("rows_by_four", _rows.add_rows_by_four, 4)

@@ -24,9 +24,9 @@ class Residuals:
         high = emit.convert(b, intercept, scalar)
         low = emit.convert(b, b.fsub(intercept, emit.convert(b, high, emit.DOUBLE)), scalar)
         self._high, self._low = emit.splat(b, high, count), emit.splat(b, low, count)
-        self.number = 2 if self._weight is None else 3
-        self._sums = emit.Accumulators(b, scalar, count, self.number)
-        self._totals = emit.Accumulators(b, emit.DOUBLE, count, self.number)
+        number = 2 if self._weight is None else 3
+        self._sums = emit.Accumulators(b, scalar, count, number)
+        self._totals = emit.Accumulators(b, emit.DOUBLE, count, number)
 
     def of_terms(self, coefs: list[Value], columns: list[Value], row: Value) -> Value:
         """Weighted residuals of the rows from `row` on, given the columns of them."""
