@@ -15,7 +15,7 @@ GROUPS = 64
 
 
 @njit(nogil=True, fastmath={"reassoc"})
-def _sum(x):
+def plain_sum(x):
     total = x.dtype.type(0)
     for i in range(x.shape[0]):
         total += x[i]
@@ -29,7 +29,7 @@ def reader(array: NDArray[np.floating], n_threads: int) -> Callable[[], float]:
     found here: eight streams at once, or larger or fewer groups, are no faster.
     """
     if len(array) * array.itemsize < (4 << 20):
-        return lambda: float(_sum(array))
+        return lambda: float(plain_sum(array))
     bounds = np.linspace(0, len(array), GROUPS + 1).astype(np.int64)
     parts = [array[start:stop] for start, stop in pairwise(bounds)]
     sums = np.zeros(GROUPS)
@@ -37,7 +37,7 @@ def reader(array: NDArray[np.floating], n_threads: int) -> Callable[[], float]:
     def read() -> float:
         team = Team(n_threads)
         try:
-            team.run(lambda group: sums.__setitem__(group, _sum(parts[group])), GROUPS)
+            team.run(lambda group: sums.__setitem__(group, plain_sum(parts[group])), GROUPS)
         finally:
             team.close()
         return float(sums.sum())

@@ -36,14 +36,15 @@ SHAPES = (
     Shape(2, "C", "row_tiles"),
     Shape(3, "C", "row_tiles"),
     Shape(5, "C", "row_tiles"),
-    Shape(8, "C", "row_tiles"),
-    Shape(9, "C", "row_tiles"),
-    Shape(15, "C", "row_tiles"),
-    Shape(16, "C", "rows_abreast"),
+    Shape(7, "C", "row_tiles"),
+    Shape(8, "C", "short_rows"),
+    Shape(9, "C", "short_rows"),
+    Shape(16, "C", "short_rows"),
     Shape(17, "C", "rows_abreast"),
     Shape(32, "C", "rows_abreast"),
     Shape(64, "C", "rows_by_four"),
-    Shape(200, "C", "rows_by_two"),
+    Shape(200, "C", "rows_by_four"),
+    Shape(800, "C", "rows_abreast"),
     Shape(2000, "C", "rows_abreast"),
     Shape(2, "F", "column_tiles"),
     Shape(16, "F", "column_tiles"),
@@ -52,7 +53,7 @@ SHAPES = (
 )
 # A vector and its tail for every kernel: few, since each is compiled in every variant.
 FEW_SHAPES = tuple(
-    shape for shape in SHAPES if str(shape) in ("F1", "C3", "C17", "C64", "C200", "F2", "F24")
+    shape for shape in SHAPES if str(shape) in ("F1", "C3", "C9", "C17", "C200", "F2", "F24")
 )
 
 

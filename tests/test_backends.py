@@ -1,5 +1,6 @@
 """The contract of a backend: sums over the data, in one pass, the same whoever asks."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ import pytest
 from compare import TOLERANCE, assert_close, assert_evaluation, assert_prediction
 from hypothesis import given
 from naive import Long, evaluate
+from shapes import FEW_SHAPES
 from strategies import WEIGHTINGS, data_sets
 
 from fastgd import fit, mse_and_gradient
@@ -208,6 +210,33 @@ def test_nothing_outside_of_the_arrays_is_read_or_written(backend):
     done = subprocess.run([sys.executable, script, backend], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 1000
+
+
+IN_REGISTERS_OF_ANOTHER_LENGTH = """
+import sys
+sys.path.insert(0, {tests!r})
+from fastgd.backends.numba import _emit, _kernels
+_emit.REGISTER_BYTES = _kernels.REGISTER_BYTES = 96 - _emit.REGISTER_BYTES
+import numpy as np
+from compare import TOLERANCE, assert_evaluation
+from fastgd import mse_and_gradient
+from naive import evaluate
+from shapes import FEW_SHAPES
+for shape in FEW_SHAPES:
+    X, y, _ = shape.data(333)
+    coef = np.linspace(-1, 1, shape.d)
+    assert_evaluation(mse_and_gradient(X, y, coef), evaluate(X, y, coef, 0.0), TOLERANCE["double"])
+    print(shape)
+"""
+
+
+def test_vectors_may_be_of_32_or_64_bytes(tmp_path):
+    # As on processors with the longer registers, or without, whichever this one is.
+    code = IN_REGISTERS_OF_ANOTHER_LENGTH.format(tests=str(Path(__file__).parent))
+    env = {**os.environ, "FASTGD_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) == len(FEW_SHAPES)
 
 
 @given(data=data_sets(widths=(3, 17), weightings=WEIGHTINGS, dtypes=["f4"]))

@@ -90,7 +90,7 @@ kinds_of_data = pytest.mark.parametrize("make", DATA, ids=lambda make: make.__na
 def layouts_of(x):
     """The rows of `x` for each kernel, to name and X; of equal size whatever the kernel."""
     yield "1-D", x, -0.7
-    for d, order in ((3, "C"), (17, "C"), (64, "C"), (200, "C"), (2, "F"), (24, "F")):
+    for d, order in ((3, "C"), (9, "C"), (17, "C"), (64, "C"), (200, "C"), (2, "F"), (24, "F")):
         if len(x) >= 10 * d:
             X = np.array(x[: len(x) // d * d].reshape(-1, d), order=order)
             # With a sum of -0.7, so that predictions are as large as in one dimension.
@@ -191,6 +191,15 @@ class TestATargetFinerThanTheFeatures:
             assert (error <= tolerance * terms).all(), name
         assert value.mse == pytest.approx(float(exact.mse), rel=1e-4)
         assert value.mse < 2
+
+    @pytest.mark.parametrize("shape", FEW_SHAPES, ids=str)
+    def test_of_float32_beside_a_large_intercept_keeps_its_digits(self, shape):
+        # Rounded to float32, the intercept would be off by 0.0125.
+        X, y, _ = shape.data(999)
+        y = np.float32(1e6) + np.round(y)
+        value = mse_and_gradient(X, y, np.zeros(shape.d), 1e6 + 0.3, precision="single")
+        r = 1e6 + 0.3 - y.astype(float)
+        assert value.mse == pytest.approx(np.mean(r**2), rel=1e-6)
 
     @pytest.mark.parametrize("precision", ["single", "double"])
     @pytest.mark.parametrize("strategy", ["stream", "moments"])

@@ -23,14 +23,14 @@ def in_turn(calls: Mapping[str, Callable[[], object]], seconds: float) -> dict[s
     Short calls are timed in batches. Rounds go on for about `seconds`, but at least
     `LEAST_ROUNDS`. The first call of each, which may compile, is not timed.
     """
-    sizes = {name: _batch_size(call) for name, call in calls.items()}
+    sizes = {name: batch_size(call) for name, call in calls.items()}
     times: dict[str, list[float]] = {name: [] for name in calls}
     end = perf_counter() + seconds
     for done in range(MOST_ROUNDS):
         if done >= LEAST_ROUNDS and perf_counter() > end:
             break
         for name, call in calls.items():
-            times[name].append(_time_batch(call, sizes[name]) / sizes[name])
+            times[name].append(time_batch(call, sizes[name]) / sizes[name])
     return {name: median(values) for name, values in times.items()}
 
 
@@ -49,12 +49,14 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1e6:.2f} us"
 
 
-def _batch_size(call: Callable[[], object]) -> int:
+def batch_size(call: Callable[[], object]) -> int:
+    """How many calls take at least `BATCH_SECONDS`."""
     call()
-    return max(1, ceil(BATCH_SECONDS / _time_batch(call, 1)))
+    return max(1, ceil(BATCH_SECONDS / time_batch(call, 1)))
 
 
-def _time_batch(call: Callable[[], object], size: int) -> float:
+def time_batch(call: Callable[[], object], size: int) -> float:
+    """Seconds of `size` calls."""
     start = perf_counter()
     for _ in range(size):
         call()

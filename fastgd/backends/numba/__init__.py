@@ -30,6 +30,10 @@ THREADING_BYTES = 5 << 20
 # Rows that are read again for each target: they stay in the second cache.
 TARGETS_BLOCK_BYTES = 256 << 10
 
+# Sums are added in the order that the kernels say, which keep many apart; left to reassociate, LLVM
+# makes one chain of them, of which each addition waits for the one before.
+FUSED_FASTMATH = frozenset({"contract"})
+
 __all__ = ["column_statistics", "load_replay", "moments", "open_pass"]
 
 
@@ -46,7 +50,7 @@ class Pass:
         fixed_features = self._n_features if self._fixed else None
         optional = (weight is not None, prediction is not None)
         key = (X.dtype, y.dtype, *optional, self._dtype, fixed_features)
-        self._add_rows = compiled(kernel, key, fused_signature)
+        self._add_rows = compiled(kernel, key, fused_signature, FUSED_FASTMATH)
         self._data = (X, y, weight, prediction)
         self._targets = [np.ascontiguousarray(column) for column in y.T] if y.ndim == 2 else []
         self._length = group_rows(problem)

@@ -8,8 +8,9 @@ from typing import NamedTuple
 from fastgd._problem import Problem
 from fastgd.backends.numba import _kernels
 
-VECTOR_BYTES = 64
-MOST_TILE_FEATURES = 16
+MOST_TILE_COLUMNS = 16
+LEAST_SHORT_ROW, MOST_SHORT_ROW = 8, 16
+IN_TURN_BYTES = range(192, 3072)
 
 # Groups of rows are what threads share and what an interrupt waits for. Their number is a
 # function of the shape and the dtype alone, so that the order of all sums is, too.
@@ -28,27 +29,28 @@ class Choice(NamedTuple):
 def choose_kernel(problem: Problem) -> Choice:
     """The fastest kernel for the layout and the number of features, as measured.
 
-    One thread, float32, 400 MB, as a part of the streaming limit: see ``python -m
-    bench.bandwidth``. Rows of a vector or two are best read abreast: a line from each. Longer
-    rows are read one after the other, since hardware prefetch follows one run of lines where it
-    loses track of several in one page; four rows share a read of the gradient while they stay in
-    the first cache, then two. Rows of several pages are followed abreast again; so are rows with
-    gaps between them, which end a run of lines each.
+    One thread, float32, 256 KB and 410 MB: see ``python -m bench.bandwidth``. Tiles of rows take
+    the least work of up to 7 features; then transposing them costs more than adding up each row
+    by itself, while coefficients and gradient fit the registers. Rows of a few lines are best read
+    abreast: a line from each. Longer rows are read one after the other, since hardware prefetch
+    follows one run of lines where it loses track of several in one page; rows near a page are
+    followed abreast again.
+
+    Gaps between rows (slices) change nothing, so that bits do not hang on them; rows of 100
+    features with gaps would be a third faster abreast.
     """
     X, d = problem.X, problem.n_features
-    columns = X.strides[0] == X.itemsize
-    rows_in_tile = VECTOR_BYTES // X.itemsize
-    if columns:
-        if d <= MOST_TILE_FEATURES:
+    if X.strides[0] == X.itemsize:
+        if d <= MOST_TILE_COLUMNS:
             return Choice(_kernels.column_tiles, True)
         return Choice(_kernels.column_blocks, False)
-    if d <= 8 or d < rows_in_tile:
+    if d < LEAST_SHORT_ROW:
         return Choice(_kernels.row_tiles, True)
-    row_bytes = d * X.itemsize
-    gaps = X.strides[0] > row_bytes
-    if row_bytes < 192 or row_bytes >= (1024 if gaps else 6144):
-        return Choice(_kernels.rows_abreast, False)
-    return Choice(_kernels.rows_by_four if row_bytes < 512 else _kernels.rows_by_two, False)
+    if d <= MOST_SHORT_ROW:
+        return Choice(_kernels.short_rows, True)
+    if d * X.itemsize in IN_TURN_BYTES:
+        return Choice(_kernels.rows_by_four, False)
+    return Choice(_kernels.rows_abreast, False)
 
 
 def group_rows(problem: Problem) -> int:

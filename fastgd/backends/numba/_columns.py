@@ -7,6 +7,8 @@ from cache, for the gradient.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from numba import types
@@ -15,6 +17,7 @@ from numba.extending import intrinsic
 
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._emit import Builder, Value, const
+from fastgd.backends.numba._residuals import Residuals
 
 COLUMNS_ABREAST = 8
 # Gradients in float32 are kept this short, then added to float64: 32 terms in a lane.
@@ -23,21 +26,22 @@ VECTORS_A_CHUNK = 32
 
 def _emit_columns(context: Any, b: Builder, signature: Any, args: Any) -> Value:
     arrays = emit.arrays(context, b, signature, args)
-    X, y, weight, prediction, w, scratch, out = (arrays[i] for i in (0, 1, 2, 3, 4, 6, 7))
+    X, w, scratch, out = (arrays[i] for i in (0, 4, 6, 7))
     start, n_vectors, block_vectors = args[8], args[9], args[10]
 
     stored = context.get_value_type(signature.args[0].dtype)
-    y_stored = context.get_value_type(signature.args[1].dtype)
     scalar = context.get_value_type(signature.args[4].dtype)
-    count = emit.lanes(scalar)
+    count = emit.register_lanes(scalar)
     d = cgutils.unpack_tuple(b, X.shape, 2)[1]
     stride = b.sdiv(cgutils.unpack_tuple(b, X.strides, 2)[1], const(emit.size(stored)))
     grouped = b.sub(d, b.srem(d, const(COLUMNS_ABREAST)))
-    intercept = emit.splat(b, emit.convert(b, args[5], scalar), count)
-    y_intercept = emit.splat(b, args[5], count)
-    n_sums = 2 if weight is None else 3
-    totals = emit.Accumulators(b, emit.DOUBLE, count, n_sums)
-    block_sums = emit.Accumulators(b, emit.DOUBLE, count, n_sums)
+    chunk = const(VECTORS_A_CHUNK * count)
+    residuals = Residuals(context, b, signature, args, scalar, count)
+
+    @contextmanager
+    def in_chunks(length: Value) -> Iterator[tuple[Value, Value]]:
+        with emit.loop(b, const(0), length, VECTORS_A_CHUNK * count) as begin:
+            yield begin, emit.smaller(b, b.add(begin, chunk), length)
 
     def feature(j: Value, row: Value) -> Value:
         offset = b.add(b.mul(j, stride), row)
@@ -47,47 +51,31 @@ def _emit_columns(context: Any, b: Builder, signature: Any, args: Any) -> Value:
         columns = [b.add(j, const(k)) for k in range(number)]
         factors = [emit.splat(b, b.load(b.gep(w.data, [k])), count) for k in columns]
         with emit.loop(b, const(0), length, count) as i:
-            terms = [
-                emit.multiply(b, factor, feature(k, b.add(first_row, i)))
-                for factor, k in zip(factors, columns, strict=True)
-            ]
             partial = emit.load(b, scratch.data, i, count, scalar)
-            for term in terms:
-                partial = emit.add(b, partial, term)
+            for factor, k in zip(factors, columns, strict=True):
+                partial = emit.multiply_add(b, factor, feature(k, b.add(first_row, i)), partial)
             emit.store(b, partial, scratch.data, i)
 
     def add_gradients(j: Value, number: int, first_row: Value, length: Value) -> None:
         columns = [b.add(j, const(k)) for k in range(number)]
         gradients = emit.Accumulators(b, emit.DOUBLE, count, number)
         sums = emit.Accumulators(b, scalar, count, number)
-        with emit.loop(b, const(0), length, VECTORS_A_CHUNK * count) as begin:
-            end = emit.smaller(b, b.add(begin, const(VECTORS_A_CHUNK * count)), length)
+        with in_chunks(length) as (begin, end):
             with emit.loop(b, begin, end, count) as i:
                 sr = emit.load(b, scratch.data, i, count, scalar)
                 for index, k in enumerate(columns):
-                    sums.add(b, index, emit.multiply(b, sr, feature(k, b.add(first_row, i))))
+                    sums.multiply_add(b, index, sr, feature(k, b.add(first_row, i)))
             sums.move_to(b, gradients)
         for k, value in zip(columns, gradients.get(b), strict=True):
             emit.add_to_memory(b, emit.total(b, value), out.data, k)
 
-    def residuals(first_row: Value, length: Value) -> None:
-        with emit.loop(b, const(0), length, count) as i:
-            row = b.add(first_row, i)
-            product = emit.load(b, scratch.data, i, count, scalar)
-            if prediction is not None:
-                predicted = emit.convert(b, emit.add(b, product, intercept), stored)
-                emit.store(b, predicted, prediction.data, row)
-            target = emit.convert(b, emit.load(b, y.data, row, count, y_stored), emit.DOUBLE)
-            shifted = emit.subtract(b, y_intercept, target)
-            r = emit.add(b, product, emit.convert(b, shifted, scalar))
-            sr = r
-            if weight is not None:
-                s = emit.convert(b, emit.load(b, weight.data, row, count, stored), scalar)
-                sr = emit.multiply(b, s, r)
-                block_sums.add(b, 2, emit.convert(b, s, emit.DOUBLE))
-            block_sums.add(b, 0, emit.convert(b, emit.multiply(b, sr, r), emit.DOUBLE))
-            block_sums.add(b, 1, emit.convert(b, sr, emit.DOUBLE))
-            emit.store(b, sr, scratch.data, i)
+    def weigh_residuals(first_row: Value, length: Value) -> None:
+        with in_chunks(length) as (begin, end):
+            with emit.loop(b, begin, end, count) as i:
+                product = emit.load(b, scratch.data, i, count, scalar)
+                sr = residuals.of_products(product, b.add(first_row, i))
+                emit.store(b, sr, scratch.data, i)
+            residuals.end_run()
 
     def each_group(work: Any, first_row: Value, length: Value) -> None:
         with emit.loop(b, const(0), grouped, COLUMNS_ABREAST) as j:
@@ -103,11 +91,9 @@ def _emit_columns(context: Any, b: Builder, signature: Any, args: Any) -> Value:
         with emit.loop(b, const(0), length, count) as i:
             emit.store(b, emit.zero(scalar, count), scratch.data, i)
         each_group(add_products, first_row, length)
-        residuals(first_row, length)
+        weigh_residuals(first_row, length)
         each_group(add_gradients, first_row, length)
-        block_sums.move_to(b, totals)
-    for k, value in enumerate(totals.get(b)):
-        emit.add_to_memory(b, emit.total(b, value), out.data, b.add(d, const(k)))
+    residuals.add_to(out.data, d)
     return context.get_dummy_value()
 
 

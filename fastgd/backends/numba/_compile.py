@@ -53,6 +53,8 @@ def compiled(
 ) -> Callable[..., None]:
     """`kernel` as machine code for ``make_signature(*key)``, compiled or loaded at the first call.
 
+    Numba puts the flags of `fastmath` on every operation of the kernel, intrinsics included.
+
     The types of the arguments are not looked at again when the code is called.
     """
     place = (kernel, key)

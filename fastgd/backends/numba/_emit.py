@@ -13,11 +13,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 
 VECTOR_BYTES = 64
+# The longest vectors that are one register. Where 32 bytes are, vectors of 64 take two of sixteen
+# registers each, and what is spilled cost up to half of the speed (few features, in cache).
+REGISTER_BYTES = 64 if binding.get_host_cpu_features().get("avx512f") else 32
 
 I32 = ir.IntType(32)
 I64 = ir.IntType(64)
@@ -39,6 +42,11 @@ def const(number: int) -> Value:
 def lanes(scalar: Any) -> int:
     """How many elements of a floating type make a vector."""
     return VECTOR_BYTES // size(scalar)
+
+
+def register_lanes(scalar: Any) -> int:
+    """How many elements of a floating type the longest register holds."""
+    return REGISTER_BYTES // size(scalar)
 
 
 def size(scalar: Any) -> int:
@@ -64,6 +72,19 @@ def splat(b: Builder, scalar: Value, count: int) -> Value:
     return pick(b, one, undefined, [0] * count)
 
 
+def splat_element(b: Builder, vector: Value, index: int, count: int) -> Value:
+    """A vector of one element of another."""
+    return pick(b, vector, vector, [index] * count)
+
+
+def from_scalars(b: Builder, scalars: Sequence[Value]) -> Value:
+    """A vector of scalars."""
+    vector = ir.Constant(ir.VectorType(scalars[0].type, len(scalars)), ir.Undefined)
+    for i, scalar in enumerate(scalars):
+        vector = b.insert_element(vector, scalar, ir.Constant(I32, i))
+    return vector
+
+
 def add(b: Builder, left: Value, right: Value) -> Value:
     return b.fadd(left, right, flags=FAST)
 
@@ -74,6 +95,28 @@ def multiply(b: Builder, left: Value, right: Value) -> Value:
 
 def subtract(b: Builder, left: Value, right: Value) -> Value:
     return b.fsub(left, right, flags=FAST)
+
+
+def multiply_add(b: Builder, left: Value, right: Value, added: Value) -> Value:
+    """``left * right + added``, of vectors: fused where the processor can.
+
+    With no fast-math flags, nor have the additions beside it: the order of sums is as written, so
+    that two loops over the same numbers give the same bits.
+    """
+    kind = left.type
+    name = f"llvm.fmuladd.v{kind.count}{kind.element.intrinsic_name}"
+    function = b.module.declare_intrinsic(name, (), ir.FunctionType(kind, [kind] * 3))
+    return b.call(function, [left, right, added])
+
+
+def tree_sum(b: Builder, values: Sequence[Value]) -> Value:
+    """The sum of `values`, added in pairs."""
+    values = list(values)
+    while len(values) > 1:
+        pairs = zip(values[::2], values[1::2], strict=False)
+        odd = values[-1:] if len(values) % 2 else []
+        values = [b.fadd(left, right) for left, right in pairs] + odd
+    return values[0]
 
 
 def convert(b: Builder, value: Value, scalar: Any) -> Value:
@@ -154,6 +197,10 @@ def transposed(b: Builder, rows: list[Value]) -> list[Value]:
 
 def row_sums(b: Builder, rows: list[Value]) -> Value:
     """A vector of len(rows) elements: the sum of each of the row vectors."""
+    width = rows[0].type.count
+    if len(rows) > width:
+        groups = [rows[first : first + width] for first in range(0, len(rows), width)]
+        return _end_to_end(b, [row_sums(b, group) for group in groups])
     count, step, vectors = len(rows), 1, rows
     while len(vectors) > 1:
         pairs = zip(vectors[::2], vectors[1::2], strict=True)
@@ -179,6 +226,15 @@ class Accumulators:
 
     def add(self, b: Builder, index: int, value: Value) -> None:
         b.store(add(b, b.load(self._slots[index]), value), self._slots[index])
+
+    def multiply_add(self, b: Builder, index: int, left: Value, right: Value) -> None:
+        """Add a product, as `multiply_add` does."""
+        slot = self._slots[index]
+        b.store(multiply_add(b, left, right, b.load(slot)), slot)
+
+    def plus(self, b: Builder, index: int, value: Value) -> None:
+        """Add `value`, with no fast-math flags."""
+        b.store(b.fadd(b.load(self._slots[index]), value), self._slots[index])
 
     def get(self, b: Builder) -> list[Value]:
         return [b.load(slot) for slot in self._slots]

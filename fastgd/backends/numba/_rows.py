@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._emit import Builder, Value, const
+from fastgd.backends.numba._residuals import Residuals
 
 # Runs of sums: at most 64 rows in float32, then float64; and so many in float64, for a single run
 # over a hundred million equal terms would be off by 1e-11.
@@ -26,13 +26,12 @@ def _emit_rows(
     context: Any, b: Builder, signature: Any, args: Any, n_rows: int, abreast: bool
 ) -> Value:
     arrays = emit.arrays(context, b, signature, args)
-    X, y, weight, prediction, w, g, out = (arrays[i] for i in (0, 1, 2, 3, 4, 6, 7))
+    X, w, g, out = (arrays[i] for i in (0, 4, 6, 7))
     start, n_blocks = args[8], args[9]
 
     stored = context.get_value_type(signature.args[0].dtype)
-    y_stored = context.get_value_type(signature.args[1].dtype)
     scalar = context.get_value_type(signature.args[4].dtype)
-    count = emit.lanes(scalar)
+    count = emit.register_lanes(scalar)
     d = cgutils.unpack_tuple(b, X.shape, 2)[1]
     stride = b.sdiv(cgutils.unpack_tuple(b, X.strides, 2)[0], const(emit.size(stored)))
     n_whole = b.sdiv(d, const(count))
@@ -43,11 +42,7 @@ def _emit_rows(
     last = b.sub(d, const(count))
     padded = b.select(has_tail, b.add(tail, const(count)), tail)
 
-    intercept = emit.splat(b, emit.convert(b, args[5], scalar), n_rows)
-    y_intercept = emit.splat(b, args[5], n_rows)
-    n_sums = 2 if weight is None else 3
-    totals = emit.Accumulators(b, emit.DOUBLE, n_rows, n_sums)
-    sums = emit.Accumulators(b, emit.DOUBLE, n_rows, n_sums)
+    residuals = Residuals(context, b, signature, args, scalar, n_rows)
     dots = emit.Accumulators(b, scalar, count, n_rows)
     unrolled = emit.Accumulators(b, scalar, count, UNROLL)
 
@@ -61,7 +56,7 @@ def _emit_rows(
         with emit.loop(b, const(0), tail, count) as j:
             wj = coef(j)
             for i, row in enumerate(offsets):
-                dots.add(b, i, emit.multiply(b, features(row, j), wj))
+                dots.multiply_add(b, i, features(row, j), wj)
 
     def dots_in_turn(offsets: list[Value]) -> None:
         even = b.sub(n_whole, b.srem(n_whole, const(UNROLL)))
@@ -70,12 +65,10 @@ def _emit_rows(
             with emit.loop(b, const(0), b.mul(even, const(count)), UNROLL * count) as first:
                 for u in range(UNROLL):
                     j = b.add(first, const(u * count))
-                    unrolled.add(b, u, emit.multiply(b, features(row, j), coef(j)))
+                    unrolled.multiply_add(b, u, features(row, j), coef(j))
             with emit.loop(b, b.mul(even, const(count)), tail, count) as j:
-                unrolled.add(b, 0, emit.multiply(b, features(row, j), coef(j)))
-            parts = unrolled.get(b)
-            for part in parts:
-                dots.add(b, i, part)
+                unrolled.multiply_add(b, 0, features(row, j), coef(j))
+            dots.plus(b, i, emit.tree_sum(b, unrolled.get(b)))
 
     def predict(offsets: list[Value]) -> Value:
         dots.clear(b)
@@ -83,41 +76,25 @@ def _emit_rows(
         with b.if_then(has_tail):
             wj = coef(tail)
             for i, row in enumerate(offsets):
-                dots.add(b, i, emit.multiply(b, features(row, last), wj))
+                dots.multiply_add(b, i, features(row, last), wj)
         return emit.row_sums(b, dots.get(b))
 
     def block(index: Value) -> None:
         row = b.add(start, b.mul(index, const(n_rows)))
         offsets = [b.mul(b.add(row, const(i)), stride) for i in range(n_rows)]
         product = predict(offsets)
-        if prediction is not None:
-            predicted = emit.convert(b, emit.add(b, product, intercept), stored)
-            emit.store(b, predicted, prediction.data, row)
-        target = emit.convert(b, emit.load(b, y.data, row, n_rows, y_stored), emit.DOUBLE)
-        shifted = emit.subtract(b, y_intercept, target)
-        r = emit.add(b, product, emit.convert(b, shifted, scalar))
-        sr = r
-        if weight is not None:
-            s = emit.convert(b, emit.load(b, weight.data, row, n_rows, stored), scalar)
-            sr = emit.multiply(b, s, r)
-            sums.add(b, 2, emit.convert(b, s, emit.DOUBLE))
-        sums.add(b, 0, emit.convert(b, emit.multiply(b, sr, r), emit.DOUBLE))
-        sums.add(b, 1, emit.convert(b, sr, emit.DOUBLE))
-        factors = [
-            emit.splat(b, b.extract_element(sr, ir.Constant(emit.I32, i)), count)
-            for i in range(n_rows)
-        ]
+        sr = residuals.of_products(product, row)
+        factors = [emit.splat_element(b, sr, i, count) for i in range(n_rows)]
 
         def add_gradient(lane: Value, j: Value) -> None:
-            terms = [
-                emit.multiply(b, factor, features(offset, j))
-                for factor, offset in zip(factors, offsets, strict=True)
-            ]
-            while len(terms) > 1:
-                pairs = zip(terms[::2], terms[1::2], strict=True)
-                terms = [emit.add(b, left, right) for left, right in pairs]
+            pairs = []
+            for i in range(0, n_rows, 2):
+                term = b.fmul(factors[i], features(offsets[i], j))
+                pairs.append(
+                    emit.multiply_add(b, factors[i + 1], features(offsets[i + 1], j), term)
+                )
             gradient = emit.load(b, g.data, lane, count, scalar)
-            emit.store(b, emit.add(b, gradient, terms[0]), g.data, lane)
+            emit.store(b, b.fadd(gradient, emit.tree_sum(b, pairs)), g.data, lane)
 
         with emit.loop(b, const(0), tail, count) as j:
             add_gradient(j, j)
@@ -137,9 +114,8 @@ def _emit_rows(
         with emit.loop(b, first, stop) as index:
             block(index)
         move_gradient()
-        sums.move_to(b, totals)
-    for k, value in enumerate(totals.get(b)):
-        emit.add_to_memory(b, emit.total(b, value), out.data, b.add(padded, const(k)))
+        residuals.end_run()
+    residuals.add_to(out.data, padded)
     return context.get_dummy_value()
 
 
@@ -160,4 +136,3 @@ def _make(n_rows: int, abreast: bool = False) -> Any:
 
 add_rows_abreast = _make(8, abreast=True)
 add_rows_by_four = _make(4, abreast=False)
-add_rows_by_two = _make(2, abreast=False)

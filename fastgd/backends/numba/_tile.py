@@ -15,77 +15,72 @@ from numba.extending import intrinsic
 
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._emit import Builder, Value, const
+from fastgd.backends.numba._residuals import Residuals
 
 # Runs of sums: at most 16 terms in a lane of float32, then float64; and so many of float64, for a
 # single run over a hundred million equal terms would be off by 1e-11.
 TILES_A_RUN = {emit.SINGLE: 16, emit.DOUBLE: 1024}
 
 
+def tiles_abreast(d: int) -> int:
+    """Tiles with sums of their own, so that no addition waits for the one before."""
+    return max(1, 4 >> (d.bit_length() - 1))
+
+
 def _emit_tiles(context: Any, b: Builder, signature: Any, args: Any, by_columns: bool) -> Value:
     arrays = emit.arrays(context, b, signature, args)
-    X, y, weight, prediction, out = (arrays[i] for i in (0, 1, 2, 3, 6))
+    X, out = arrays[0], arrays[6]
     coef_type = signature.args[4]
     start, n_tiles = args[7], args[8]
 
     stored = context.get_value_type(signature.args[0].dtype)
-    y_stored = context.get_value_type(signature.args[1].dtype)
     scalar = context.get_value_type(coef_type.dtype)
-    count = emit.lanes(stored)
+    count = emit.register_lanes(scalar)
     d = coef_type.count
+    abreast = tiles_abreast(d)
     strides = cgutils.unpack_tuple(b, X.strides, 2)
     stride = b.sdiv(strides[1 if by_columns else 0], const(emit.size(stored)))
 
     w = [emit.splat(b, c, count) for c in cgutils.unpack_tuple(b, args[4], d)]
-    intercept = emit.splat(b, emit.convert(b, args[5], scalar), count)
-    y_intercept = emit.splat(b, args[5], count)
+    residuals = [Residuals(context, b, signature, args, scalar, count) for _ in range(abreast)]
+    totals = [emit.Accumulators(b, emit.DOUBLE, count, d) for _ in range(abreast)]
+    sums = [emit.Accumulators(b, scalar, count, d) for _ in range(abreast)]
 
-    def read_features(row: Value) -> list[Value]:
+    def features(offset: Value, width: int) -> Value:
+        # Converted as they are loaded: two instructions in one, and faster than from a register.
+        return emit.convert(b, emit.load(b, X.data, offset, width, stored), scalar)
+
+    def read_columns(row: Value) -> list[Value]:
         if by_columns:
-            offsets = [b.add(row, b.mul(stride, const(j))) for j in range(d)]
-            columns = [emit.load(b, X.data, offset, count, stored) for offset in offsets]
-        else:
+            return [features(b.add(row, b.mul(stride, const(j))), count) for j in range(d)]
+        offsets = [b.mul(b.add(row, const(i)), stride) for i in range(count)]
+        columns: list[Value] = []
+        while len(columns) < d:
             # A row is read to the next power of two: into the next row, which n_tiles leaves.
-            width = 1 << (d - 1).bit_length()
-            base = b.mul(row, stride)
-            offsets = [b.add(base, b.mul(stride, const(i))) for i in range(count)]
-            rows = [emit.load(b, X.data, offset, width, stored) for offset in offsets]
-            columns = emit.transposed(b, rows)[:d]
-        return [emit.convert(b, column, scalar) for column in columns]
+            width = min(1 << (d - len(columns) - 1).bit_length(), 4)
+            rows = [features(b.add(offset, const(len(columns))), width) for offset in offsets]
+            columns += emit.transposed(b, rows)
+        return columns[:d]
 
-    n_sums = d + (2 if weight is None else 3)
-    totals = emit.Accumulators(b, emit.DOUBLE, count, n_sums)
-    sums = emit.Accumulators(b, scalar, count, n_sums)
-
-    def tile(index: Value) -> None:
-        row = b.add(start, b.mul(index, const(count)))
-        x = read_features(row)
-        product = emit.multiply(b, w[0], x[0])
-        for j in range(1, d):
-            product = emit.add(b, product, emit.multiply(b, w[j], x[j]))
-        if prediction is not None:
-            predicted = emit.convert(b, emit.add(b, product, intercept), stored)
-            emit.store(b, predicted, prediction.data, row)
-        # In float64, for both may be large, and y finer than the products.
-        target = emit.convert(b, emit.load(b, y.data, row, count, y_stored), emit.DOUBLE)
-        shifted = emit.subtract(b, y_intercept, target)
-        r = emit.add(b, product, emit.convert(b, shifted, scalar))
-        sr = r
-        if weight is not None:
-            s = emit.convert(b, emit.load(b, weight.data, row, count, stored), scalar)
-            sr = emit.multiply(b, s, r)
-            sums.add(b, d + 2, s)
+    def tile(k: int, row: Value) -> None:
+        x = read_columns(row)
+        sr = residuals[k].of_terms(w, x, row)
         for j in range(d):
-            sums.add(b, j, emit.multiply(b, sr, x[j]))
-        sums.add(b, d, emit.multiply(b, sr, r))
-        sums.add(b, d + 1, sr)
+            sums[k].multiply_add(b, j, sr, x[j])
 
     run = TILES_A_RUN[scalar]
     with emit.loop(b, const(0), n_tiles, run) as first:
         with emit.loop(b, first, emit.smaller(b, b.add(first, const(run)), n_tiles)) as index:
-            tile(index)
-        sums.move_to(b, totals)
-    for k, value in enumerate(totals.get(b)):
-        emit.add_to_memory(b, emit.total(b, value), out.data, const(k))
+            row = b.add(start, b.mul(index, const(abreast * count)))
+            for k in range(abreast):
+                tile(k, b.add(row, const(k * count)))
+        for k in range(abreast):
+            sums[k].move_to(b, totals[k])
+            residuals[k].end_run()
+    for j, parts in enumerate(zip(*(each.get(b) for each in totals), strict=True)):
+        emit.add_to_memory(b, emit.total(b, emit.tree_sum(b, parts)), out.data, const(j))
+    for each in residuals:
+        each.add_to(out.data, const(d))
     return context.get_dummy_value()
 
 

@@ -1,0 +1,82 @@
+"""From products to residuals: what the fused kernels share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastgd.backends.numba import _emit as emit
+from fastgd.backends.numba._emit import Builder, Value, const
+
+
+class Residuals:
+    """Residuals of `count` rows at a time; it adds up their squares, themselves, and weights."""
+
+    def __init__(
+        self, context: Any, b: Builder, signature: Any, args: Any, scalar: Any, count: int
+    ) -> None:
+        arrays = emit.arrays(context, b, signature, args)
+        self._b, self._scalar, self._count = b, scalar, count
+        self._y, self._weight, self._prediction = arrays[1], arrays[2], arrays[3]
+        self._stored = context.get_value_type(signature.args[0].dtype)
+        self._y_stored = context.get_value_type(signature.args[1].dtype)
+        intercept = args[5]
+        self._intercept = emit.splat(b, intercept, count)
+        high = emit.convert(b, intercept, scalar)
+        low = emit.convert(b, b.fsub(intercept, emit.convert(b, high, emit.DOUBLE)), scalar)
+        self._high, self._low = emit.splat(b, high, count), emit.splat(b, low, count)
+        number = 2 if self._weight is None else 3
+        self._sums = emit.Accumulators(b, scalar, count, number)
+        self._totals = emit.Accumulators(b, emit.DOUBLE, count, number)
+
+    def of_terms(self, coefs: list[Value], columns: list[Value], row: Value) -> Value:
+        """Weighted residuals of the rows from `row` on, given the columns of them."""
+        b = self._b
+        if self._prediction is None:
+            r = self._shifted(row)
+            for w, x in zip(coefs, columns, strict=True):
+                r = emit.multiply_add(b, w, x, r)
+            return self._weighted(r, row)
+        product = b.fmul(coefs[0], columns[0])
+        for w, x in zip(coefs[1:], columns[1:], strict=True):
+            product = emit.multiply_add(b, w, x, product)
+        return self.of_products(product, row)
+
+    def of_products(self, product: Value, row: Value) -> Value:
+        """Weighted residuals of the rows from `row` on, given their products."""
+        b = self._b
+        if self._prediction is not None:
+            predicted = emit.convert(b, b.fadd(product, self._high), self._stored)
+            emit.store(b, predicted, self._prediction.data, row)
+        return self._weighted(b.fadd(product, self._shifted(row)), row)
+
+    def _weighted(self, r: Value, row: Value) -> Value:
+        b, sr = self._b, r
+        if self._weight is not None:
+            s = emit.load(b, self._weight.data, row, self._count, self._stored)
+            s = emit.convert(b, s, self._scalar)
+            sr = b.fmul(s, r)
+            self._sums.plus(b, 2, s)
+        self._sums.multiply_add(b, 0, sr, r)
+        self._sums.plus(b, 1, sr)
+        return sr
+
+    def _shifted(self, row: Value) -> Value:
+        """Intercept less target, which may both be large, and finer than the products."""
+        b = self._b
+        target = emit.load(b, self._y.data, row, self._count, self._y_stored)
+        if self._y_stored != self._scalar or self._scalar == emit.DOUBLE:
+            shifted = b.fsub(self._intercept, emit.convert(b, target, emit.DOUBLE))
+            return emit.convert(b, shifted, self._scalar)
+        # In two steps, of which one is exact where it matters: so with no flags.
+        return b.fadd(b.fsub(self._high, target), self._low)
+
+    def end_run(self) -> None:
+        """Add the sums so far to the totals, in float64."""
+        self._sums.move_to(self._b, self._totals)
+
+    def add_to(self, out: Value, first: Value) -> None:
+        """Add the totals to ``out[first:]``."""
+        for k, value in enumerate(self._totals.get(self._b)):
+            emit.add_to_memory(
+                self._b, emit.total(self._b, value), out, self._b.add(first, const(k))
+            )

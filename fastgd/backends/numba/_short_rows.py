@@ -1,0 +1,97 @@
+"""The fused kernel for rows of one vector to a few: a few rows at a time, kept in registers.
+
+The number of features is a constant here, so that coefficients and gradient stay in registers
+from the first row to the last, and a row between its product and its share of the gradient.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastgd.backends.numba import _emit as emit
+from fastgd.backends.numba._emit import Builder, Value, const
+from fastgd.backends.numba._residuals import Residuals
+
+# Runs of sums: at most 64 rows in float32, then float64; and so many in float64, for a single run
+# over a hundred million equal terms would be off by 1e-11.
+ROWS_A_RUN = {emit.SINGLE: 64, emit.DOUBLE: 4096}
+BLOCK_ROWS = 4
+
+
+def _emit_short_rows(context: Any, b: Builder, signature: Any, args: Any) -> Value:
+    arrays = emit.arrays(context, b, signature, args)
+    X, out = arrays[0], arrays[6]
+    coef_type = signature.args[4]
+    start, n_blocks = args[7], args[8]
+
+    stored = context.get_value_type(signature.args[0].dtype)
+    scalar = context.get_value_type(coef_type.dtype)
+    d = coef_type.count
+    count = min(emit.register_lanes(scalar), 1 << (d.bit_length() - 1))
+    stride = b.sdiv(cgutils.unpack_tuple(b, X.strides, 2)[0], const(emit.size(stored)))
+    # The last vector overlaps the one before; the coefficients of what it repeats are 0, and what
+    # it adds to their gradient is left aside.
+    firsts = [*range(0, d - count, count), d - count]
+    repeated = count * len(firsts) - d
+
+    coefs = cgutils.unpack_tuple(b, args[4], d)
+    w = [emit.from_scalars(b, coefs[first : first + count]) for first in firsts[:-1]]
+    last = [ir.Constant(scalar, 0.0)] * repeated + coefs[d - count + repeated :]
+    w.append(emit.from_scalars(b, last))
+
+    residuals = Residuals(context, b, signature, args, scalar, BLOCK_ROWS)
+    totals = emit.Accumulators(b, emit.DOUBLE, count, len(firsts))
+    # Sums of their own for rows beside each other, so that no addition waits for the one before;
+    # with three vectors a row or more there is enough to do meanwhile.
+    apart = max(1, BLOCK_ROWS // len(firsts))
+    sums = [emit.Accumulators(b, scalar, count, len(firsts)) for _ in range(apart)]
+
+    def block(row: Value) -> None:
+        rows = []
+        for i in range(BLOCK_ROWS):
+            offset = b.mul(b.add(row, const(i)), stride)
+            loads = [emit.load(b, X.data, b.add(offset, const(j)), count, stored) for j in firsts]
+            rows.append([emit.convert(b, load, scalar) for load in loads])
+        dots = []
+        for x in rows:
+            dot = b.fmul(x[0], w[0])
+            for xv, wv in zip(x[1:], w[1:], strict=True):
+                dot = emit.multiply_add(b, xv, wv, dot)
+            dots.append(dot)
+        sr = residuals.of_products(emit.row_sums(b, dots), row)
+        for i, x in enumerate(rows):
+            factor = emit.splat_element(b, sr, i, count)
+            for v, xv in enumerate(x):
+                sums[i % apart].multiply_add(b, v, factor, xv)
+
+    run = ROWS_A_RUN[scalar] // BLOCK_ROWS
+    with emit.loop(b, const(0), n_blocks, run) as first:
+        with emit.loop(b, first, emit.smaller(b, b.add(first, const(run)), n_blocks)) as index:
+            block(b.add(start, b.mul(index, const(BLOCK_ROWS))))
+        for each in sums:
+            each.move_to(b, totals)
+        residuals.end_run()
+    for v, (first, value) in enumerate(zip(firsts, totals.get(b), strict=True)):
+        for lane in range(repeated if v == len(firsts) - 1 else 0, count):
+            one = b.extract_element(value, ir.Constant(emit.I32, lane))
+            emit.add_to_memory(b, one, out.data, const(first + lane))
+    residuals.add_to(out.data, const(d))
+    return context.get_dummy_value()
+
+
+@intrinsic
+def add_short_rows(typingctx, X, y, weight, prediction, coef, intercept, out, start, n_blocks):
+    """Add the sums of `n_blocks` blocks of `BLOCK_ROWS` rows from row `start` on to `out`.
+
+    `coef` is a tuple; its type says in which precision to compute. `out` is (products, squares,
+    residuals, and weights where there are any).
+    """
+    signature = types.void(
+        X, y, weight, prediction, coef, types.float64, out, types.int64, types.int64
+    )
+    return signature, _emit_short_rows
