@@ -13,11 +13,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 
 VECTOR_BYTES = 64
+REGISTER_BYTES = 64 if binding.get_host_cpu_features().get("avx512f") else 32
 
 I32 = ir.IntType(32)
 I64 = ir.IntType(64)
@@ -39,6 +40,11 @@ def const(number: int) -> Value:
 def lanes(scalar: Any) -> int:
     """How many elements of a floating type make a vector."""
     return VECTOR_BYTES // size(scalar)
+
+
+def register_lanes(scalar: Any) -> int:
+    """How many elements of a floating type the longest register holds."""
+    return REGISTER_BYTES // size(scalar)
 
 
 def size(scalar: Any) -> int:
@@ -195,6 +201,27 @@ def loop(b: Builder, start: Value, stop: Value, step: int = 1) -> Iterator[Value
     """``for index in range(start, stop, step)``."""
     with cgutils.for_range_slice(b, start, stop, const(step), intp=I64) as (index, _):
         yield index
+
+
+@contextmanager
+def loop_by(b: Builder, start: Value, stop: Value, step: Value) -> Iterator[Value]:
+    """``for index in range(start, stop, step)``, by a step of the running program."""
+    with cgutils.for_range_slice(b, start, stop, step, intp=I64) as (index, _):
+        yield index
+
+
+def prefetch(b: Builder, cursor: Value, step: Value) -> None:
+    """Have the address at `cursor` fetched into cache, and move on by `step` bytes.
+
+    It need not be an address: nothing is ever read by it.
+    """
+    address = b.load(cursor)
+    pointer = ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [pointer, I32, I32, I32])
+    function = cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0")
+    numbers = [ir.Constant(I32, number) for number in (0, 3, 1)]  # to read, nearest, data
+    b.call(function, [b.inttoptr(address, pointer), *numbers])
+    b.store(b.add(address, step), cursor)
 
 
 def smaller(b: Builder, left: Value, right: Value) -> Value:
