@@ -126,7 +126,7 @@ def few_moments_kernel(layout: str) -> Callable[..., None]:
 def read_moments(problem: Problem, n_threads: int | None, precision: str) -> RawMoments:
     """The moments of `problem`, from one read; from two where the first found a bad pivot."""
     y = problem.y.reshape(problem.n_samples, -1)
-    pivot = np.concatenate([_typical_row(problem.X), _typical_row(y)])
+    pivot = np.concatenate([typical_row(problem.X), typical_row(y)])
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         raw = _read_about(problem, y, pivot, n_threads, precision)
         far = raw.weights * (raw.mean - pivot) ** 2 > FAR * np.diagonal(raw.scatter)
@@ -185,7 +185,7 @@ def _choose_pack(columns: Floats) -> tuple[str, tuple[float, ...]]:
     return "rows", (0.0,)
 
 
-def _typical_row(columns: Floats) -> NDArray[np.float64]:
+def typical_row(columns: Floats) -> NDArray[np.float64]:
     """The median of five rows of each column.
 
     Any pivot is right; one within some deviations of the mean keeps the sums free of cancellation,
