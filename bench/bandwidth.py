@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.readme import put_into_readme
 from bench.yardstick import reader
 from fastgd._problem import as_problem
 from fastgd._threads import available_threads
@@ -28,7 +29,6 @@ C_FEATURES = (*range(2, 17), 24, 32, 64, 100, 300, 1000, 5000)
 F_FEATURES = (2, 16, 24, 100, 1000, 5000)
 README_ROWS = {("1-D", 1), ("rows", 16), ("columns", 16)}
 README_ROWS |= {("C", d) for d in (2, 4, 8, 16, 100, 1000, 5000)} | {("F", d) for d in (16, 100)}
-BEGIN, END = "<!-- bandwidth: begin -->", "<!-- bandwidth: end -->"
 
 
 class Case(NamedTuple):
@@ -160,11 +160,6 @@ def markdown(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def put_into_readme(table: str, path: Path) -> None:
-    before, rest = path.read_text().split(BEGIN)
-    path.write_text(f"{before}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}")
-
-
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.bandwidth", description=__doc__)
     parser.add_argument("--megabytes", type=float, default=410, help="bytes of X and y; 410")
@@ -194,7 +189,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.json:
         Path(args.json).write_text(json.dumps([row._asdict() for row in rows], indent=1))
     if args.readme:
-        put_into_readme(markdown(rows), Path(__file__).parent.parent / "README.md")
+        put_into_readme("bandwidth", markdown(rows))
     return 0
 
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +13,8 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
+
+_NOTHING = np.empty(0)
 
 VARIABLES = ("FASTGD_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS")
 
@@ -100,38 +101,42 @@ class Team:
 
 
 def ordered_sum(
-    work: Callable[[int], NDArray[np.float64]], n_groups: int, n_threads: int | None
+    work: Callable[[int], NDArray[np.float64]],
+    n_groups: int,
+    n_threads: int | None,
+    most_at_once: int,
 ) -> NDArray[np.float64]:
     """Sum of ``work(group)`` over all groups, added in the order of the groups.
 
-    Only the results that wait for an earlier one are kept: seldom more than there are threads.
+    At most `most_at_once` results are kept beside the sum, and no more threads work than that.
     """
     if n_threads == 1 or n_groups == 1:
         total = work(0)
         for group in range(1, n_groups):
             total += work(group)
         return total
-    lock = Lock()
-    waiting: dict[int, NDArray[np.float64]] = {}
-    added: list[NDArray[np.float64]] = []  # the total, once there is one
-    expected = 0
-
-    def add(group: int) -> None:
-        nonlocal expected
-        result = work(group)
-        with lock:
-            waiting[group] = result
-            while expected in waiting:
-                part = waiting.pop(expected)
-                if added:
-                    added[0] += part
-                else:
-                    added.append(part)
-                expected += 1
-
     team = Team(n_threads or available_threads())
+    parts: list[NDArray[np.float64]] = []
     try:
-        team.run(add, n_groups)
+        for first in range(0, n_groups, most_at_once):
+            groups = range(first, min(first + most_at_once, n_groups))
+            for part in _results(team, work, groups):
+                if parts:
+                    parts[0] += part
+                else:
+                    parts.append(part)
     finally:
         team.close()
-    return added[0]
+    return parts[0]
+
+
+def _results(
+    team: Team, work: Callable[[int], NDArray[np.float64]], groups: range
+) -> list[NDArray[np.float64]]:
+    results = [_NOTHING] * len(groups)
+
+    def keep(index: int) -> None:
+        results[index] = work(groups[index])
+
+    team.run(keep, len(groups))
+    return results

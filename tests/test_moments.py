@@ -232,9 +232,9 @@ class TestBits:
         use_small_groups(monkeypatch)
         asked = []
 
-        def ordered_sum(work, n_groups, n_threads):
+        def ordered_sum(work, n_groups, n_threads, most_at_once):
             asked.append((n_groups, n_threads))
-            return original(work, n_groups, n_threads)
+            return original(work, n_groups, n_threads, most_at_once)
 
         original = kernels.ordered_sum
         monkeypatch.setattr(kernels, "ordered_sum", ordered_sum)

@@ -272,7 +272,7 @@ def wide(d):
 
 
 class TestChoice:
-    D = 400  # moments cost a good many reads
+    D = 800  # moments cost a good many reads
 
     def test_cost_grows_with_the_features(self):
         costs = [moments_cost(d) for d in (1, 10, 100, 1000)]

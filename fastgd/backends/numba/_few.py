@@ -16,7 +16,10 @@ from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._emit import Builder, Value, const
 
 # Features whose sums fit in registers, beside what is added to them.
-MOST_FEATURES = 4 if emit.REGISTER_BYTES == 64 else 2
+
+MOST_FEATURES = 4 if emit.REGISTER_BYTES == 64 else 3
+# Fetched so far ahead, X and y together come as fast as one array alone.
+BYTES_AHEAD = 1024
 
 # Tiles of a run of sums: a single run over a hundred million equal terms would be off by 1e-11.
 TILES_A_RUN = 512
@@ -44,6 +47,14 @@ def _emit_tiles(context: Any, b: Builder, signature: Any, args: Any, by_columns:
         rows = [emit.load(b, X.data, offset, width, stored) for offset in offsets]
         return emit.transposed(b, rows)[:d]
 
+    cursor = cgutils.alloca_once(b, emit.I64)
+
+    def fetch(array: Any, row_bytes: int, row: Value) -> None:
+        begin = b.ptrtoint(array.data, emit.I64)
+        b.store(b.add(b.add(begin, b.mul(row, const(row_bytes))), const(BYTES_AHEAD)), cursor)
+        for _ in range(max(1, row_bytes * count // 64)):
+            emit.prefetch(b, cursor, const(64))
+
     n_columns = d + 1
     shifts = [emit.splat(b, b.load(b.gep(pivot.data, [const(j)])), half) for j in range(n_columns)]
     pairs = [(i, j) for i in range(n_columns) for j in range(i, n_columns)]
@@ -68,6 +79,9 @@ def _emit_tiles(context: Any, b: Builder, signature: Any, args: Any, by_columns:
 
     def tile(index: Value) -> None:
         row = b.add(start, b.mul(index, const(count)))
+        width = 1 if by_columns else d
+        fetch(X, emit.size(stored) * width, row)
+        fetch(y, emit.size(y_stored), row)
         columns = [*read_features(row), emit.load(b, y.data, row, count, y_stored)]
         s = None if weight is None else emit.load(b, weight.data, row, count, stored)
         for first in range(0, count, half):

@@ -27,6 +27,8 @@ FEW_COLUMNS = 64
 LEAST_GROUP_ROWS, MOST_GROUP_ROWS = 256, 4096
 # But no longer than an interrupt may wait: a tenth of a second or so.
 GROUP_PRODUCTS = 2_000_000_000
+# Sums of groups that are kept at once: of many columns, few.
+WAITING_BYTES = 48 << 20
 # Below this a pass stays in the caller's thread: about half a millisecond.
 THREADING_PRODUCTS = 20_000_000
 # A pivot this many squared deviations from the mean has cost too many digits.
@@ -167,13 +169,16 @@ def _read_about(
         add_rows(X, y, weight, pivot, fixed_X, fixed_y, like, out, first, stop)
         return out
 
+    at_once = max(2, WAITING_BYTES // (8 * (n_columns + 1) ** 2))
     threaded = n_groups > 1 and n * n_columns * n_columns >= THREADING_PRODUCTS
-    sums = ordered_sum(add_group, n_groups, n_threads if threaded else 1)
+    sums = ordered_sum(add_group, n_groups, n_threads if threaded else 1, at_once)
     weights = float(n) if weight is None else float(sums[n_columns, n_columns])
     shift = sums[:n_columns, n_columns] / weights
-    upper = np.triu(sums[:n_columns, :n_columns])
-    scatter = upper + np.triu(upper, 1).T - np.outer(shift, shift) * weights
-    return RawMoments(weights, pivot + shift, scatter)
+    scatter = sums[:n_columns, :n_columns]
+    for j in range(n_columns):  # in place: a few matrices of many columns are much memory
+        scatter[j, j:] -= shift[j] * shift[j:] * weights
+        scatter[j + 1 :, j] = scatter[j, j + 1 :]
+    return RawMoments(weights, pivot + shift, scatter.copy())
 
 
 def _choose_pack(columns: Floats) -> tuple[str, tuple[float, ...]]:

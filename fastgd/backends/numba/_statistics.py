@@ -25,7 +25,7 @@ from fastgd.backends.numba._emit import Builder, Value, const
 from fastgd.backends.numba._moments import FAR, typical_row
 from fastgd.backends.numba._signatures import statistics_signature
 
-# Rows whose sums are in registers at once, in runs of vectors over the columns: a line from each.
+# Rows added up in registers before a vector of sums goes back to memory.
 ROWS_ABREAST = 8
 # Rows of a run of sums: a single run over a hundred million equal terms would be off by 1e-11.
 ROWS_A_RUN = 4096
@@ -36,47 +36,65 @@ THREADING_BYTES = 5 << 20
 def _emit_statistics(context: Any, b: Builder, signature: Any, args: Any, layout: str) -> Value:
     arrays = emit.arrays(context, b, signature, args)
     X, weight, pivot, out = (arrays[i] for i in (0, 1, 2, 3))
-    start, stop, first_column, last_column = args[4:]
+    start, stop = args[4:]
     stored = context.get_value_type(signature.args[0].dtype)
     count = emit.register_lanes(emit.DOUBLE)
     d = cgutils.unpack_tuple(b, X.shape, 2)[1]
     strides = cgutils.unpack_tuple(b, X.strides, 2)
     stride = b.sdiv(strides[1 if layout == "columns" else 0], const(emit.size(stored)))
 
-    def load(offset: Value) -> Value:
-        return emit.convert(b, emit.load(b, X.data, offset, count, stored), emit.DOUBLE)
-
-    def weight_of(row: Value) -> Value:
-        return emit.convert(b, b.load(b.gep(weight.data, [row])), emit.DOUBLE)
+    def load(offset: Value, width: int) -> Value:
+        return emit.convert(b, emit.load(b, X.data, offset, width, stored), emit.DOUBLE)
 
     def by_rows() -> None:
+        # The next rows are fetched line by line meanwhile: the hardware loses track of several
+        # rows in one page, and a read of 64 to 300 columns took twice as long.
+        lines = ROWS_ABREAST * count * emit.size(stored) // 64
+        cursor = cgutils.alloca_once(b, emit.I64)
+
+        def add_columns(j: Value, width: int, row: Value) -> None:
+            shift = emit.load(b, pivot.data, j, width, emit.DOUBLE)
+            square_at = b.add(d, j)
+            total = emit.load(b, out.data, j, width, emit.DOUBLE)
+            squares = emit.load(b, out.data, square_at, width, emit.DOUBLE)
+            for k in range(ROWS_ABREAST):
+                at = b.add(row, const(k))
+                z = b.fsub(load(b.add(b.mul(at, stride), j), width), shift)
+                sz = z
+                if weight is not None:
+                    s = emit.convert(b, b.load(b.gep(weight.data, [at])), emit.DOUBLE)
+                    sz = emit.multiply(b, emit.splat(b, s, width), z)
+                total = emit.add(b, total, sz)
+                squares = emit.add(b, squares, emit.multiply(b, sz, z))
+            emit.store(b, total, out.data, j)
+            emit.store(b, squares, out.data, square_at)
+
+        extra = b.srem(d, const(count))
+        whole = b.sub(d, extra)
         with emit.loop(b, start, stop, ROWS_ABREAST) as row:
-            rows = [b.add(row, const(k)) for k in range(ROWS_ABREAST)]
-            bases = [b.mul(one, stride) for one in rows]
-            splats = [] if weight is None else [emit.splat(b, weight_of(r), count) for r in rows]
-            with emit.loop(b, first_column, last_column, count) as j:
-                shift = emit.load(b, pivot.data, j, count, emit.DOUBLE)
-                sum_at, square_at = j, b.add(d, j)
-                total = emit.load(b, out.data, sum_at, count, emit.DOUBLE)
-                squares = emit.load(b, out.data, square_at, count, emit.DOUBLE)
-                for k, base in enumerate(bases):
-                    z = b.fsub(load(b.add(base, j)), shift)
-                    sz = z if weight is None else emit.multiply(b, splats[k], z)
-                    total = emit.add(b, total, sz)
-                    squares = emit.add(b, squares, emit.multiply(b, sz, z))
-                emit.store(b, total, out.data, sum_at)
-                emit.store(b, squares, out.data, square_at)
+            following = b.mul(b.add(row, const(ROWS_ABREAST)), stride)
+            b.store(b.ptrtoint(b.gep(X.data, [following]), emit.I64), cursor)
+            with emit.loop(b, const(0), whole, count) as j:
+                for _ in range(lines):
+                    emit.prefetch(b, cursor, const(64))
+                add_columns(j, count, row)
+            width, j = count // 2, whole
+            while width:
+                there = b.and_(extra, const(width))
+                with b.if_then(b.icmp_signed("!=", there, const(0))):
+                    add_columns(j, width, row)
+                width, j = width // 2, b.add(j, there)
 
     def by_columns() -> None:
         sums = emit.Accumulators(b, emit.DOUBLE, count, 4)
-        with emit.loop(b, first_column, last_column) as j:
+        with emit.loop(b, const(0), d) as j:
             shift = emit.splat(b, b.load(b.gep(pivot.data, [j])), count)
             base = b.mul(stride, j)
             sums.clear(b)
             with emit.loop(b, start, stop, 2 * count) as i:
                 for half in range(2):
                     row = b.add(i, const(half * count))
-                    z = b.fsub(load(b.add(base, row)), shift)
+                    z = b.fsub(load(b.add(base, row), count), shift)
                     sz = z
                     if weight is not None:
                         s = emit.load(b, weight.data, row, count, stored)
@@ -94,8 +112,8 @@ def _emit_statistics(context: Any, b: Builder, signature: Any, args: Any, layout
 
 def _make(layout: str) -> Any:
     @intrinsic
-    def add(typingctx, X, weight, pivot, out, start, stop, first_column, last_column):
-        signature = types.void(X, weight, pivot, out, *(types.int64,) * 4)
+    def add(typingctx, X, weight, pivot, out, start, stop):
+        signature = types.void(X, weight, pivot, out, types.int64, types.int64)
         return signature, lambda context, b, s, args: _emit_statistics(context, b, s, args, layout)
 
     return add
@@ -105,11 +123,11 @@ _ADD = {layout: _make(layout) for layout in ("rows", "columns")}
 
 
 @njit(nogil=True)
-def _add_remaining(X, weight, pivot, out, start, stop, first_column, last_column):
+def _add_remaining(X, weight, pivot, out, start, stop):
     d = X.shape[1]
     for i in range(start, stop):
         s = 1.0 if weight is None else np.float64(weight[i])
-        for j in range(first_column, last_column):
+        for j in range(d):
             z = np.float64(X[i, j]) - pivot[j]
             out[j] += s * z
             out[d + j] += s * z * z
@@ -131,15 +149,13 @@ def statistics_kernel(layout: str) -> Callable[..., None]:
     def kernel(X, weight, pivot, out, start, stop):
         d = X.shape[1]
         step = 2 * emit.REGISTER_BYTES // 8
-        whole = d if layout == "columns" else d // step * step
         run = np.empty(2 * d)
         for first in range(start, stop, ROWS_A_RUN):
             last = min(first + ROWS_A_RUN, stop)
             done = last - (last - first) % step
             run[:] = 0.0
-            add(X, weight, pivot, run, first, done, 0, whole)
-            _add_remaining(X, weight, pivot, run, first, done, whole, d)
-            _add_remaining(X, weight, pivot, run, done, last, 0, d)
+            add(X, weight, pivot, run, first, done)
+            _add_remaining(X, weight, pivot, run, done, last)
             for j in range(2 * d):
                 out[j] += run[j]
             if weight is not None:
@@ -179,7 +195,7 @@ def _read_about(
         return out
 
     threaded = n_groups > 1 and X.nbytes >= THREADING_BYTES
-    sums = ordered_sum(add_group, n_groups, n_threads if threaded else 1)
+    sums = ordered_sum(add_group, n_groups, n_threads if threaded else 1, n_groups)
     weights = float(n) if weight is None else float(sums[2 * d])
     shift = sums[:d] / weights
     return pivot + shift, sums[d : 2 * d] - shift**2 * weights, weights
