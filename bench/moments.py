@@ -190,7 +190,8 @@ def markdown(report: dict[str, Any], megabytes: float) -> str:
         f" {line['relative_error']:.0e} of itself.",
         "",
         f"Collecting moments, float32 in C order, {megabytes:.0f} MB,"
-        f" {available_threads()} threads: the time over that of one read of the data; over that of one epoch; and over the larger"
+        f" {available_threads()} threads: the time over that of one read of the data; over"
+        " that of one epoch; and over the larger"
         " of one read and n d (d + 1) operations as fast as a large float64 matrix product does"
         " them. Made by `python -m bench.moments --readme`.",
         "",

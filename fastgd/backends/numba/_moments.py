@@ -17,12 +17,12 @@ from fastgd.backends.numba._choice import group_rows
 from fastgd.backends.numba._compile import compiled
 from fastgd.backends.numba._signatures import moments_signature
 
-# Rows of a chunk: its columns, of float64, and two blocks of sums stay in the nearest caches.
+# Rows of a chunk: a panel of its columns, of float64, stays in the nearest cache.
 CHUNK_ROWS = 192
 # A chunk of many columns is kept shorter, to stay in the second cache.
 CHUNK_BYTES = 512 << 10
 PACKED_ROWS = 16
-# Groups of many columns are kept long: a sum of squares of columns is added for each.
+# Groups of many columns are kept long: as many numbers as there are products are added for each.
 FEW_COLUMNS = 64
 LEAST_GROUP_ROWS, MOST_GROUP_ROWS = 256, 4096
 # But no longer than an interrupt may wait: a tenth of a second or so.
@@ -149,7 +149,7 @@ def _read_about(
     layout_y, fixed_y = _choose_pack(y)
     key = (X.dtype, y.dtype, weight is not None, dtype, len(fixed_X), len(fixed_y))
     kernel = moments_kernel(layout_X, layout_y)
-    if d <= _few.MOST_FEATURES and y.shape[1] == 1:
+    if d <= _few.MOST_FEATURES and y.shape[1] == 1 and layout_y == "columns":
         fixed_X = (0.0,) * d
         key = (X.dtype, y.dtype, weight is not None, dtype, d, len(fixed_y))
         kernel = few_moments_kernel(layout_X)
