@@ -116,27 +116,34 @@ def ordered_sum(
             total += work(group)
         return total
     team = Team(n_threads or available_threads())
-    parts: list[NDArray[np.float64]] = []
     try:
-        for first in range(0, n_groups, most_at_once):
+        total = _sum_of(team, work, range(min(most_at_once, n_groups)), None)
+        for first in range(most_at_once, n_groups, most_at_once):
             groups = range(first, min(first + most_at_once, n_groups))
-            for part in _results(team, work, groups):
-                if parts:
-                    parts[0] += part
-                else:
-                    parts.append(part)
+            total = _sum_of(team, work, groups, total)
     finally:
         team.close()
-    return parts[0]
+    return total
 
 
-def _results(
-    team: Team, work: Callable[[int], NDArray[np.float64]], groups: range
-) -> list[NDArray[np.float64]]:
+def _sum_of(
+    team: Team,
+    work: Callable[[int], NDArray[np.float64]],
+    groups: range,
+    total: NDArray[np.float64] | None,
+) -> NDArray[np.float64]:
+    """`total`, if there is one yet, and the results of `groups`, in their order."""
     results = [_NOTHING] * len(groups)
 
     def keep(index: int) -> None:
         results[index] = work(groups[index])
 
     team.run(keep, len(groups))
-    return results
+    if total is None:
+        total = results[0]
+    else:
+        total += results[0]
+    for index in range(1, len(groups)):
+        total += results[index]
+    results.clear()  # a thread may still hold `keep`
+    return total
