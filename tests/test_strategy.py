@@ -336,7 +336,7 @@ class TestChoice:
 
     def test_an_unknown_number_that_stays_small_is_streamed(self, backend, reads):
         rng = np.random.default_rng(0)
-        d = 900
+        d = 1200
         X = rng.standard_normal((8 * d, d)).astype("f4")
         y = X.sum(axis=1)
         y += rng.standard_normal(8 * d)
