@@ -170,7 +170,7 @@ def _read_about(
         return out
 
     at_once = max(2, WAITING_BYTES // (8 * (n_columns + 1) ** 2))
-    threaded = n_groups > 1 and n * n_columns * n_columns >= THREADING_PRODUCTS
+    threaded = n_groups > 1 and n * (n_columns + 1) ** 2 >= THREADING_PRODUCTS
     sums = ordered_sum(add_group, n_groups, n_threads if threaded else 1, at_once)
     weights = float(n) if weight is None else float(sums[n_columns, n_columns])
     shift = sums[:n_columns, n_columns] / weights
