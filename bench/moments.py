@@ -1,35 +1,46 @@
-"""What moments cost and what they save: ``python -m bench.moments [--json PATH]``.
+"""What moments cost and what they save: ``python -m bench.moments [--json PATH] [--readme]``.
 
 Three tables, each row timed in turn in one process, medians:
 
-* a whole fit of 20 epochs in 1-D against one read of x and y at the streaming limit, and against
-  the notebook's own numpy;
+* a whole fit of 20 epochs in 1-D against one read of x and y at the streaming limit, against the
+  notebook's own numpy and against numpy's two matrix products, and the error of its coefficient;
 * the moments pass against the larger of one read and ``n d (d + 1)`` operations at the rate of
-  the machine's own large matrix product (float64, as the sums are);
+  a large matrix product in the same turns (float64, as the sums are), and against one epoch;
 * the default fit to its solution, and the excess of its loss over the minimum, from normal
-  equations in float64 about the means.
+  equations in float64; with scikit-learn's LinearRegression, and Intel's extension of it, where
+  they are installed.
+
+``--readme`` puts the main rows between the markers of README.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import fastgd
+from bench import readme
 from bench.yardstick import reader
 from fastgd._threads import available_threads
-from fastgd.commands._timing import in_turn
+from fastgd.commands._timing import in_turn, timed
 
 EPOCHS = 20
 FEATURES = (2, 4, 8, 16, 32, 100, 300, 1000)
+TABLES = {
+    "one_dimension": f"1-D, {EPOCHS} epochs",
+    "moments": "Moments pass",
+    "solution": "Default fit",
+}
 SOLUTIONS = ((2_000_000, 16), (1_000_000, 100))
 
 
@@ -49,53 +60,68 @@ def notebook(x: NDArray[Any], y: NDArray[Any], epochs: int) -> float:
     return float(w)
 
 
+def two_products(x: NDArray[Any], y: NDArray[Any], epochs: int) -> float:
+    """The same loop in as few calls of numpy as it takes."""
+    w = np.float32(0.0)
+    X, n = x[:, np.newaxis], len(x)
+    for _ in range(epochs):
+        r = X @ np.array([w], x.dtype)
+        r -= y
+        r @ r / n
+        w -= np.float32(0.2 * (r @ X)[0] / n)
+    return float(w)
+
+
+def exact_descent(x: NDArray[Any], y: NDArray[Any], epochs: int) -> float:
+    """The coefficient in float64: sums of exact products, block by block."""
+    blocks = [slice(i, i + 65536) for i in range(0, len(x), 65536)]
+    squares, products = [], []
+    for rows in blocks:
+        a, b = x[rows].astype(np.float64), y[rows].astype(np.float64)
+        squares.append(float((a * a).sum()))
+        products.append(float((a * b).sum()))
+    square, product = math.fsum(squares) / len(x), math.fsum(products) / len(x)
+    w = 0.0
+    for _ in range(epochs):
+        w -= 0.1 * 2 * (square * w - product)
+    return w
+
+
 def one_dimension(n: int, seconds: float) -> dict[str, float]:
     x = random_values(n)
     y = np.float32(1.5) * x + x[::-1]
-    options: dict[str, Any] = {"learning_rate": 0.1, "max_iter": EPOCHS, "fit_intercept": False}
 
     def fit() -> Any:
-        return fastgd.fit(x, y, tol=0, **options)
+        return fastgd.fit(x, y, learning_rate=0.1, max_iter=EPOCHS, tol=0, fit_intercept=False)
 
     limits = [reader(x, available_threads()), reader(y, available_threads())]
     times = in_turn({"fit": fit, "read": lambda: [read() for read in limits]}, seconds)
-    start = perf_counter()
-    plain = notebook(x, y, 2)
-    slow = (perf_counter() - start) / 2 * EPOCHS
+    _, plain = timed(lambda: notebook(x, y, 2))
+    _, blas = timed(lambda: two_products(x, y, 2))
+    exact = exact_descent(x, y, EPOCHS)
     return {
         "n": n,
         "fit_s": times["fit"],
         "over_one_read": times["fit"] / times["read"],
-        "notebook_over_fit": slow / times["fit"],
-        "coef": fit().coef,
-        "notebook_coef_after_2": plain,
+        "notebook_over_fit": plain / 2 * EPOCHS / times["fit"],
+        "two_products_over_fit": blas / 2 * EPOCHS / times["fit"],
+        "relative_error": abs(fit().coef / exact - 1),
     }
 
 
-def matrix_product_rate() -> float:
-    """Operations a second of a large float64 matrix product, the best of five."""
-    a = np.random.default_rng(0).standard_normal((2048, 2048))
-
-    def once() -> float:
-        start = perf_counter()
-        a @ a
-        return perf_counter() - start
-
-    once()
-    return 2 * 2048**3 / min(once() for _ in range(5))
-
-
-def moments_pass(d: int, megabytes: float, rate: float, seconds: float) -> dict[str, float]:
+def moments_pass(d: int, megabytes: float, seconds: float) -> dict[str, float]:
     n = int(megabytes * 1e6 / (4 * (d + 1)))
     values = random_values(n * (d + 1))
     X, y = values[: n * d].reshape(n, d), values[n * d :]
+    square = np.random.default_rng(0).standard_normal((1024, 1024))
     calls: dict[str, Callable[[], Any]] = {
         "moments": lambda: fastgd.Moments.of(X, y),
         "read": reader(values, available_threads()),
         "epoch": lambda: fastgd.mse_and_gradient(X, y, np.ones(d)),
+        "product": lambda: square @ square,
     }
     times = in_turn(calls, seconds)
-    work = n * d * (d + 1) / rate
+    work = n * d * (d + 1) * times["product"] / (2 * 1024**3)
     return {
         "n": n,
         "d": d,
@@ -104,7 +130,21 @@ def moments_pass(d: int, megabytes: float, rate: float, seconds: float) -> dict[
         "over_read": times["moments"] / times["read"],
         "over_epoch": times["moments"] / times["epoch"],
         "gflops": n * d * (d + 1) / times["moments"] / 1e9,
+        "product_gflops": 2 * 1024**3 / times["product"] / 1e9,
     }
+
+
+def peers(X: NDArray[Any], y: NDArray[Any]) -> dict[str, Callable[[], Any]]:
+    """Other libraries' direct solutions, where they are installed."""
+    found: dict[str, Callable[[], Any]] = {}
+    for name, module in (
+        ("sklearn", "sklearn.linear_model"),
+        ("sklearnex", "sklearnex.linear_model"),
+    ):
+        with suppress(ImportError):
+            model = import_module(module).LinearRegression()
+            found[name] = lambda model=model: model.fit(X, y)
+    return found
 
 
 def solution(n: int, d: int, condition: float, seconds: float) -> dict[str, float]:
@@ -119,7 +159,8 @@ def solution(n: int, d: int, condition: float, seconds: float) -> dict[str, floa
     exact = np.linalg.solve(design.T @ design, design.T @ y)
     least = float(np.mean((design @ exact - y) ** 2))
     loss = float(np.mean((design @ np.append(result.coef, result.intercept) - y) ** 2))
-    times = in_turn({"fit": lambda: fastgd.fit(X, y)}, seconds)
+    others = peers(X, y)
+    times = in_turn({"fit": lambda: fastgd.fit(X, y), **others}, seconds)
     return {
         "n": n,
         "d": d,
@@ -127,6 +168,7 @@ def solution(n: int, d: int, condition: float, seconds: float) -> dict[str, floa
         "fit_s": times["fit"],
         "excess": loss / least - 1,
         "n_iter": result.n_iter,
+        **{f"{name}_over_fit": times[name] / times["fit"] for name in others},
     }
 
 
@@ -137,25 +179,58 @@ def show(title: str, rows: list[dict[str, float]]) -> None:
         print("".join(f"{value:>22.5g}" for value in row.values()), flush=True)
 
 
+def markdown(report: dict[str, Any], megabytes: float) -> str:
+    """The main rows."""
+    line = report["one_dimension"][0]
+    lines = [
+        f"In 1-D, {line['n']:,} float32 rows and {EPOCHS} epochs, a whole fit takes"
+        f" {line['over_one_read']:.2f} times as long as reading x and y once, the notebook's numpy"
+        f" {line['notebook_over_fit']:.0f} times as long as the fit, and numpy's two matrix"
+        f" products an epoch {line['two_products_over_fit']:.0f} times. The coefficient is off by"
+        f" {line['relative_error']:.0e} of itself.",
+        "",
+        f"Collecting moments, float32 in C order, {megabytes:.0f} MB,"
+        f" {available_threads()} threads: the time over that of one read of the data; over"
+        " that of one epoch; and over the larger"
+        " of one read and n d (d + 1) operations as fast as a large float64 matrix product does"
+        " them. Made by `python -m bench.moments --readme`.",
+        "",
+        "| features | of a read | of an epoch | of the limit |",
+        "|---:|---:|---:|---:|",
+    ]
+    for row in report["moments"]:
+        ratios = (f"{row[name]:.1f}" for name in ("over_read", "over_epoch", "over_limit"))
+        lines.append(f"| {row['d']} | " + " | ".join(ratios) + " |")
+    return "\n".join(lines)
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.moments", description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000_000, help="of the 1-D fit; 10^8")
     parser.add_argument("--megabytes", type=float, default=400, help="of X and y; 400")
     parser.add_argument("--features", type=int, nargs="*", default=FEATURES)
     parser.add_argument("--seconds", type=float, default=2.0, help="a row, at least; 2")
+    parser.add_argument("--tables", nargs="*", choices=TABLES, default=list(TABLES))
     parser.add_argument("--json", metavar="PATH")
+    parser.add_argument("--readme", action="store_true", help="put the main rows into README.md")
     args = parser.parse_args(argv)
-    report: dict[str, Any] = {"one_dimension": [one_dimension(args.rows, args.seconds)]}
-    show(f"1-D, {EPOCHS} epochs", report["one_dimension"])
-    rate = matrix_product_rate()
-    report["moments"] = [moments_pass(d, args.megabytes, rate, args.seconds) for d in args.features]
-    show(f"Moments pass; large matrix product: {rate / 1e9:.0f} GFLOP/s", report["moments"])
-    report["solution"] = [
-        solution(n, d, condition, args.seconds) for n, d in SOLUTIONS for condition in (10.0, 1e4)
-    ]
-    show("Default fit", report["solution"])
+    tables: dict[str, Callable[[], list[dict[str, float]]]] = {
+        "one_dimension": lambda: [one_dimension(args.rows, args.seconds)],
+        "moments": lambda: [moments_pass(d, args.megabytes, args.seconds) for d in args.features],
+        "solution": lambda: [
+            solution(n, d, condition, args.seconds)
+            for n, d in SOLUTIONS
+            for condition in (10.0, 1e4)
+        ],
+    }
+    report: dict[str, Any] = {}
+    for name in args.tables:
+        report[name] = tables[name]()
+        show(TABLES[name], report[name])
     if args.json:
         Path(args.json).write_text(json.dumps(report, indent=1))
+    if args.readme:
+        readme.put("moments", markdown(report, args.megabytes))
     return 0
 
 

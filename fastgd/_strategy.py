@@ -17,14 +17,16 @@ from fastgd._quadratic import Quadratic, quadratic_of
 from fastgd._settings import Settings
 from fastgd.backends import ColumnStatistics, Pass, Replay, Sums, load_backend
 
-# What collecting the moments costs, in reads of X by the fused kernel: the fit of a line to
-# ``python -m bench.moments`` (float32 of 400 MB and more, double precision, all threads).
-READS_AT_LEAST = 2.5
-READS_A_FEATURE = 1 / 10
+# What collecting the moments costs, in reads of X by the fused kernel: "over_epoch" of ``python -m
+# bench.moments`` (float32 of 240 and 400 MB, double precision, all threads) was 0.9 to 1.3 for
+# up to 8 features, 1.4 for 16, 1.9 for 32, 3.2 for 64, 5.8 for 100 and 14 for 300.
+READS_AT_LEAST = 1.0
+READS_A_FEATURE = 1 / 20
 
-# The library's own step needs column statistics, products with the Hessian and some epochs. The
-# statistics alone cost as much as the moments of up to 64 columns, and else some 25 reads.
-LEAST_READS = 30.0
+# The library's own step needs column statistics, products with the Hessian (32 of them, or one a
+# feature), and some epochs: 8 reads in all for 2 features, 14 for 8, 40 for 64, 47 for 300, where
+# the columns are independent. Fewer features than 64 have moments that cost less in any case.
+LEAST_READS = 38.0
 
 # Conjugate gradients from a sample read X for column statistics, at the start and at the sample's
 # answer, and then gain a factor of n_rows / n_features a step: ``python -m bench.solve``. This is

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +13,8 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
+
+_NOTHING = np.empty(0)
 
 VARIABLES = ("FASTGD_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS")
 
@@ -100,38 +101,49 @@ class Team:
 
 
 def ordered_sum(
-    work: Callable[[int], NDArray[np.float64]], n_groups: int, n_threads: int | None
+    work: Callable[[int], NDArray[np.float64]],
+    n_groups: int,
+    n_threads: int | None,
+    most_at_once: int,
 ) -> NDArray[np.float64]:
     """Sum of ``work(group)`` over all groups, added in the order of the groups.
 
-    Only the results that wait for an earlier one are kept: seldom more than there are threads.
+    At most `most_at_once` results are kept beside the sum, and no more threads work than that.
     """
     if n_threads == 1 or n_groups == 1:
         total = work(0)
         for group in range(1, n_groups):
             total += work(group)
         return total
-    lock = Lock()
-    waiting: dict[int, NDArray[np.float64]] = {}
-    added: list[NDArray[np.float64]] = []  # the total, once there is one
-    expected = 0
-
-    def add(group: int) -> None:
-        nonlocal expected
-        result = work(group)
-        with lock:
-            waiting[group] = result
-            while expected in waiting:
-                part = waiting.pop(expected)
-                if added:
-                    added[0] += part
-                else:
-                    added.append(part)
-                expected += 1
-
     team = Team(n_threads or available_threads())
     try:
-        team.run(add, n_groups)
+        total = _sum_of(team, work, range(min(most_at_once, n_groups)), None)
+        for first in range(most_at_once, n_groups, most_at_once):
+            groups = range(first, min(first + most_at_once, n_groups))
+            total = _sum_of(team, work, groups, total)
     finally:
         team.close()
-    return added[0]
+    return total
+
+
+def _sum_of(
+    team: Team,
+    work: Callable[[int], NDArray[np.float64]],
+    groups: range,
+    total: NDArray[np.float64] | None,
+) -> NDArray[np.float64]:
+    """`total`, if there is one yet, and the results of `groups`, in their order."""
+    results = [_NOTHING] * len(groups)
+
+    def keep(index: int) -> None:
+        results[index] = work(groups[index])
+
+    team.run(keep, len(groups))
+    if total is None:
+        total = results[0]
+    else:
+        total += results[0]
+    for index in range(1, len(groups)):
+        total += results[index]
+    results.clear()  # a thread may still hold `keep`
+    return total

@@ -10,7 +10,9 @@ from itertools import product
 
 import numpy as np
 
-from fastgd import mse_and_gradient
+from fastgd import Moments, mse_and_gradient
+from fastgd._problem import as_problem
+from fastgd.backends import load_backend
 
 PROT_NONE = 0
 PAGE = mmap.PAGESIZE
@@ -58,6 +60,10 @@ def main(backend):
             assert value.mse == (d - 1) ** 2
             assert (value.gradient == 2 * (d - 1)).all()
             assert (prediction == d).all()
+            columns = load_backend(backend).column_statistics(as_problem(X, y, weight), 1)
+            assert (columns.mean == 1).all()
+            if d < 100:
+                assert not Moments.of(X, y, weight, backend=backend).scatter.any()
             count += 1
     print(count)
 

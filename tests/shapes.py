@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastgd.backends.numba as numba_backend
-from fastgd.backends.numba import _choice, _moments
+from fastgd.backends.numba import _choice, _moments, _statistics
 
 SMALL_GROUP_BYTES = 1 << 11
 
@@ -61,6 +61,7 @@ def use_small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have little data shared by threads in many groups, as much data is."""
     monkeypatch.setattr(numba_backend, "THREADING_BYTES", 0)
     monkeypatch.setattr(_choice, "GROUP_BYTES", SMALL_GROUP_BYTES)
+    monkeypatch.setattr(_statistics, "THREADING_BYTES", 0)
     monkeypatch.setattr(_moments, "THREADING_PRODUCTS", 0)
     monkeypatch.setattr(_moments, "LEAST_GROUP_ROWS", 64)
     monkeypatch.setattr(_moments, "MOST_GROUP_ROWS", 64)

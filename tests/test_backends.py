@@ -12,7 +12,7 @@ import pytest
 from compare import TOLERANCE, assert_close, assert_evaluation, assert_prediction
 from hypothesis import given
 from naive import Long, evaluate
-from shapes import FEW_SHAPES
+from shapes import FEW_SHAPES, use_small_groups
 from strategies import WEIGHTINGS, data_sets
 
 from fastgd import fit, mse_and_gradient
@@ -110,6 +110,34 @@ class TestColumnStatistics:
 
     def statistics(self, backend, X, s=None):
         return load_backend(backend).column_statistics(as_problem(X, np.zeros(len(X)), s), None)
+
+    # Around registers, rows abreast and runs of rows.
+    @pytest.mark.parametrize("d", [1, 2, 3, 5, 8, 15, 65, 130])
+    @pytest.mark.parametrize("order", ["C", "F"])
+    @pytest.mark.parametrize("weighted", [False, True])
+    def test_of_every_number_of_columns(self, backend, dtype, d, order, weighted, rng):
+        for n in (2, 7, 8, 9, 16, 33, 4095, 4097):
+            X = np.array(3 + rng.standard_normal((n, d)).astype(dtype), order=order)
+            s = rng.uniform(0.5, 2.0, n).astype(dtype) if weighted else None
+            mean, deviation = self.statistics(backend, X, s)
+            exact = np.average(X.astype(float), axis=0, weights=s)
+            spread = np.average((X - exact) ** 2, axis=0, weights=s)
+            assert mean == pytest.approx(exact, rel=1e-13)
+            assert deviation == pytest.approx(np.sqrt(spread), rel=1e-11)
+
+    @pytest.mark.parametrize("order", ["C", "F"])
+    @pytest.mark.parametrize("weighted", [False, True])
+    def test_bits_with_any_number_of_threads(self, order, weighted, rng, monkeypatch):
+        use_small_groups(monkeypatch)
+        X = np.array(rng.standard_normal((3001, 67)).astype("f4"), order=order)
+        s = rng.uniform(0.5, 2.0, 3001) if weighted else None
+        problem = as_problem(X, np.zeros(3001), s)
+        module = load_backend("numba")
+        one = module.column_statistics(problem, 1)
+        for n_threads in (2, 3, 8):
+            several = module.column_statistics(problem, n_threads)
+            for found, expected in zip(several, one, strict=True):
+                assert found.tobytes() == expected.tobytes()
 
     @pytest.mark.parametrize("value", [0.0, 0.1, -7.3, 1e6])
     @pytest.mark.parametrize("n", [1, 5, 4097, 20_000])

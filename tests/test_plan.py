@@ -18,7 +18,7 @@ condition number of the Hessian                        1                     1
 epochs to tol=1e-10                                    1                     1
 reads, strategy="stream"                               3                     4
 bytes of them                                      192 B                 256 B
-reads, strategy="moments"                 1, costing {cost:.1f}        1, costing {cost:.1f}
+reads, strategy="moments"                1, costing {cost:.3g}       1, costing {cost:.3g}
 bytes of it                                         64 B                  64 B
 strategy="auto" would be                         moments               moments"""
 

@@ -274,7 +274,7 @@ def wide(d):
 
 
 class TestChoice:
-    D = 400  # moments cost a good many reads
+    D = 800  # moments cost a good many reads
 
     def test_cost_grows_with_the_features(self):
         costs = [moments_cost(d) for d in (1, 10, 100, 1000)]
@@ -338,7 +338,7 @@ class TestChoice:
 
     def test_an_unknown_number_that_stays_small_is_streamed(self, backend, reads):
         rng = np.random.default_rng(0)
-        d = 900
+        d = 1200
         X = rng.standard_normal((8 * d, d)).astype("f4")
         y = X.sum(axis=1)
         y += rng.standard_normal(8 * d)

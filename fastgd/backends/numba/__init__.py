@@ -18,10 +18,10 @@ from fastgd._threads import Team, available_threads
 from fastgd.backends import ColumnStatistics, RawMoments, Sums
 from fastgd.backends.numba._choice import GROUP_ROWS, choose_kernel, group_rows
 from fastgd.backends.numba._compile import compiled
-from fastgd.backends.numba._moments import FEW_COLUMNS, read_moments
+from fastgd.backends.numba._moments import read_moments
 from fastgd.backends.numba._replay import load_replay
 from fastgd.backends.numba._signatures import fused_signature
-from fastgd.backends.numpy import column_statistics as numpy_statistics
+from fastgd.backends.numba._statistics import read_statistics
 
 # Below this a pass stays in the caller's thread: it takes about half a millisecond at 10 GB/s,
 # and waking a thread up to a tenth of one.
@@ -139,10 +139,4 @@ def moments(problem: Problem, n_threads: int | None, precision: str = "double") 
 
 def column_statistics(problem: Problem, n_threads: int | None) -> ColumnStatistics:
     """Weighted mean and deviation of each column."""
-    d = problem.n_features
-    if d > FEW_COLUMNS:
-        return numpy_statistics(problem, n_threads)
-    # All moments cost less here than numpy takes for the first two of each column.
-    raw = read_moments(problem, n_threads, "double")
-    variance = np.maximum(np.diagonal(raw.scatter)[:d] / raw.weights, 0.0)
-    return ColumnStatistics(raw.mean[:d], np.sqrt(variance))
+    return read_statistics(problem, n_threads)

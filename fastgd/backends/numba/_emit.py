@@ -253,6 +253,27 @@ def loop(b: Builder, start: Value, stop: Value, step: int = 1) -> Iterator[Value
         yield index
 
 
+@contextmanager
+def loop_by(b: Builder, start: Value, stop: Value, step: Value) -> Iterator[Value]:
+    """``for index in range(start, stop, step)``, by a step of the running program."""
+    with cgutils.for_range_slice(b, start, stop, step, intp=I64) as (index, _):
+        yield index
+
+
+def prefetch(b: Builder, cursor: Value, step: Value) -> None:
+    """Have the address at `cursor` fetched into cache, and move on by `step` bytes.
+
+    It need not be an address: nothing is ever read by it.
+    """
+    address = b.load(cursor)
+    pointer = ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [pointer, I32, I32, I32])
+    function = cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0")
+    numbers = [ir.Constant(I32, number) for number in (0, 3, 1)]  # to read, nearest, data
+    b.call(function, [b.inttoptr(address, pointer), *numbers])
+    b.store(b.add(address, step), cursor)
+
+
 def smaller(b: Builder, left: Value, right: Value) -> Value:
     """The smaller of two indices."""
     return b.select(b.icmp_signed("<", left, right), left, right)

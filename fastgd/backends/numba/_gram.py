@@ -1,10 +1,4 @@
-"""Second moments of a chunk of rows: centred in scratch, one column after the other, then summed.
-
-A chunk's columns lie in scratch one behind the other: the features less their pivots, the target
-less its pivot, and a column of ones, all times the square root of the weights. One triangle of
-products of these columns then holds every moment there is: second moments, and first moments and
-the sum of weights in the products with the ones.
-"""
+"""Products of columns: the triangle of a chunk's second moments, in blocks of registers."""
 
 from __future__ import annotations
 
@@ -17,123 +11,91 @@ from numba.extending import intrinsic
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._emit import Builder, Value, const
 
-# Columns of a block of products: 4 by 4 sums stay in registers, beside the 8 vectors they are of.
-BLOCK = 4
-# Features whose rows are transposed at once, where there are so many.
-GROUP = 8
-
-
-def _emit_pack(context: Any, b: Builder, signature: Any, args: Any, layout: str) -> Value:
-    arrays = emit.arrays(context, b, signature, args)
-    X, weight, pivot, scratch = (arrays[i] for i in (0, 1, 2, 3))
-    start, n_rows, first_column = args[4], args[5], args[6]
-    stored = context.get_value_type(signature.args[0].dtype)
-    scalar = context.get_value_type(signature.args[3].dtype)
-    count = emit.lanes(stored)
-    d = cgutils.unpack_tuple(b, X.shape, 2)[1]
-    strides = cgutils.unpack_tuple(b, X.strides, 2)
-    stride = b.sdiv(strides[1 if layout == "columns" else 0], const(emit.size(stored)))
-    length = cgutils.unpack_tuple(b, scratch.shape, 2)[1]
-
-    def keep(j: Value, i: Value, x: Value, root: Value | None) -> None:
-        place = b.add(j, first_column)
-        shift = emit.splat(b, b.load(b.gep(pivot.data, [place])), count)
-        z = emit.convert(b, b.fsub(emit.convert(b, x, emit.DOUBLE), shift), scalar)
-        if root is not None:
-            z = b.fmul(z, root)
-        emit.store(b, z, scratch.data, b.add(b.mul(place, length), i))
-
-    def group(first: Value, row: Value, i: Value, number: int, root: Value | None) -> None:
-        width = 1 << (number - 1).bit_length()
-        base = b.add(b.mul(row, stride), first)
-        offsets = [b.add(base, b.mul(stride, const(k))) for k in range(count)]
-        rows = [emit.load(b, X.data, offset, width, stored) for offset in offsets]
-        for k, column in enumerate(emit.transposed(b, rows)[:number]):
-            keep(b.add(first, const(k)), i, column, root)
-
-    with emit.loop(b, const(0), n_rows, count) as i:
-        row = b.add(start, i)
-        root = None
-        if weight is not None:
-            weight_stored = context.get_value_type(signature.args[1].dtype)
-            s = emit.convert(b, emit.load(b, weight.data, row, count, weight_stored), scalar)
-            root = emit.square_root(b, s)
-        if layout == "columns":
-            with emit.loop(b, const(0), d) as j:
-                offset = b.add(row, b.mul(stride, j))
-                keep(j, i, emit.load(b, X.data, offset, count, stored), root)
-        elif layout == "few":
-            group(const(0), row, i, signature.args[7].count, root)
-        else:
-            last = b.sub(d, const(GROUP))
-            with emit.loop(b, const(0), last, GROUP) as first:
-                group(first, row, i, GROUP, root)
-            group(last, row, i, GROUP, root)  # what overlaps is written twice
-    return context.get_dummy_value()
-
-
-def _make_pack(layout: str) -> Any:
-    @intrinsic
-    def pack(typingctx, X, weight, pivot, scratch, start, n_rows, first_column, fixed):
-        index = types.int64
-        signature = types.void(X, weight, pivot, scratch, index, index, index, fixed)
-        return signature, lambda context, b, s, args: _emit_pack(context, b, s, args, layout)
-
-    return pack
-
-
-# Each packs rows `start` to `start + n_rows`, a multiple of 16, into columns from `first_column`
-# of scratch on. "few" takes the number of features from the length of the tuple `fixed`, and
-# reads each row to the next power of two, so that a row must follow the last.
-PACKS = {layout: _make_pack(layout) for layout in ("few", "rows", "columns")}
+# A block is of LEFT by RIGHT columns: its sums, the left columns and one right one fill the
+# registers, 32 where vectors are long and else 16.
+LEFT, RIGHT = (4, 6) if emit.REGISTER_BYTES == 64 else (3, 4)
+# Columns of a panel, which is read from the nearest cache for all columns to the left of it: a
+# multiple of both.
+PANEL = 12
+PANEL_BYTES = 20 << 10
+LANES = emit.REGISTER_BYTES // 8
 
 
 def _emit_products(context: Any, b: Builder, signature: Any, args: Any) -> Value:
     arrays = emit.arrays(context, b, signature, args)
     scratch, out = arrays[0], arrays[1]
-    n_rows = args[2]
+    n_rows, panel = args[2], args[3]
     scalar = context.get_value_type(signature.args[0].dtype)
-    count = emit.lanes(scalar)
+    count = emit.register_lanes(scalar)
     n_columns, length = cgutils.unpack_tuple(b, scratch.shape, 2)
-    sums = emit.Accumulators(b, scalar, count, BLOCK * BLOCK)
+    cursor = cgutils.alloca_once_value(b, args[4])
+    step = args[5]
 
-    def block(left: Value, right: Value, diagonal: bool) -> None:
-        sums.clear(b)
+    def block(left: Value, right: Value, n_left: int, n_right: int, diagonal: bool) -> None:
+        sums = emit.Accumulators(b, scalar, count, n_left * n_right)
         with emit.loop(b, const(0), n_rows, count) as i:
+            emit.prefetch(b, cursor, step)
 
             def column(first: Value, k: int) -> Value:
                 offset = b.add(b.mul(b.add(first, const(k)), length), i)
                 return emit.load(b, scratch.data, offset, count, scalar)
 
-            lefts = [column(left, k) for k in range(BLOCK)]
-            for m in range(BLOCK):
-                right_column = lefts[m] if diagonal else column(right, m)
-                for k in range(m + 1 if diagonal else BLOCK):
-                    sums.add(b, k * BLOCK + m, emit.multiply(b, lefts[k], right_column))
-        # Totals come as vectors, several at a time.
+            lefts = [column(left, k) for k in range(n_left)]
+            for m in range(n_right):
+                inside = diagonal and m < n_left
+                right_column = lefts[m] if inside else column(right, m)
+                for k in range(m + 1 if inside else n_left):
+                    sums.add(b, k * n_right + m, emit.multiply(b, lefts[k], right_column))
         values = sums.get(b)
-        at_once = min(count, BLOCK * BLOCK)
-        for first in range(0, BLOCK * BLOCK, at_once):
-            totals = emit.row_sums(b, values[first : first + at_once])
-            totals = emit.convert(b, totals, emit.DOUBLE)
-            for k in range(at_once // BLOCK):
-                part = emit.pick(b, totals, totals, range(k * BLOCK, (k + 1) * BLOCK))
-                i = b.add(left, const(first // BLOCK + k))
-                offset = b.add(b.mul(i, n_columns), right)
-                before = emit.load(b, out.data, offset, BLOCK, emit.DOUBLE)
-                emit.store(b, b.fadd(before, part), out.data, offset)
+        for k in range(n_left):
+            first = k if diagonal else 0
+            place = b.add(b.mul(b.add(left, const(k)), n_columns), right)
+            while first < n_right:  # as many at once as come from whole vectors
+                number = 1 << (n_right - first).bit_length() - 1
+                totals = emit.row_sums(b, values[k * n_right + first :][:number])
+                totals = emit.convert(b, totals, emit.DOUBLE)
+                offset = b.add(place, const(first))
+                before = emit.load(b, out.data, offset, number, emit.DOUBLE)
+                emit.store(b, b.fadd(before, totals), out.data, offset)
+                first += number
 
-    with emit.loop(b, const(0), n_columns, BLOCK) as left:
-        block(left, left, diagonal=True)
-        with emit.loop(b, b.add(left, const(BLOCK)), n_columns, BLOCK) as right:
-            block(left, right, diagonal=False)
+    def strip(left: Value, begin: Value, stop: Value) -> None:
+        """Products of the left columns and those from `begin` to `stop`."""
+        extra = b.srem(b.sub(stop, begin), const(RIGHT))
+        whole = b.sub(stop, extra)
+        with emit.loop(b, begin, whole, RIGHT) as right:
+            block(left, right, LEFT, RIGHT, diagonal=False)
+        for number in range(1, RIGHT):
+            with b.if_then(b.icmp_signed("==", extra, const(number))):
+                block(left, whole, LEFT, number, diagonal=False)
+
+    def corner(left: Value, stop: Value) -> Value:
+        """Products of the left columns among themselves, and with what follows in their block."""
+        there = b.sub(stop, left)
+        for number in range(1, RIGHT + 1):
+            compare = ">=" if number == RIGHT else "=="
+            with b.if_then(b.icmp_signed(compare, there, const(number))):
+                block(left, left, min(LEFT, number), number, diagonal=True)
+        return emit.smaller(b, b.add(left, const(RIGHT)), stop)
+
+    with emit.loop_by(b, const(0), n_columns, panel) as first:
+        stop = emit.smaller(b, b.add(first, panel), n_columns)
+        begin = cgutils.alloca_once(b, emit.I64)
+        with emit.loop(b, const(0), stop, LEFT) as left:
+            b.store(first, begin)
+            with b.if_then(b.icmp_signed(">=", left, first)):
+                b.store(corner(left, stop), begin)
+            with b.if_then(b.icmp_signed("<", b.load(begin), stop)):
+                strip(left, b.load(begin), stop)
     return context.get_dummy_value()
 
 
 @intrinsic
-def add_products(typingctx, scratch, out, n_rows):
+def add_products(typingctx, scratch, out, n_rows, panel, address, step):
     """Add the upper triangle of ``scratch[:, :n_rows] @ scratch[:, :n_rows].T`` to `out`.
 
-    `n_rows` is a multiple of the lanes; there is a multiple of BLOCK columns.
+    `n_rows` is a multiple of the lanes, and `panel` of PANEL. Meanwhile memory from `address` on
+    is fetched, `step` bytes in each turn of a loop.
     """
-    return types.void(scratch, out, types.int64), _emit_products
+    index = types.int64
+    return types.void(scratch, out, index, index, index, index), _emit_products

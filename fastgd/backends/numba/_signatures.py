@@ -58,3 +58,16 @@ def moments_signature(
         types.int64,
         types.int64,
     )
+
+
+def statistics_signature(X: np.dtype[Any], weighted: bool) -> Any:
+    """Types of a statistics kernel's arguments."""
+    element = from_dtype(X)
+    return types.void(
+        types.Array(element, 2, "A", readonly=True),
+        types.Array(element, 1, "C", readonly=True) if weighted else types.none,
+        types.Array(types.float64, 1, "C"),
+        types.Array(types.float64, 1, "C"),
+        types.int64,
+        types.int64,
+    )
