@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,6 +11,13 @@ if TYPE_CHECKING:
 
 class ConvergenceWarning(UserWarning):
     """The fit stopped before its tolerance was met; the text says what to do."""
+
+
+# The class to warn with: an estimator's is scikit-learn's as well. Not passed through fit(), whose
+# arguments are the user's; one for each thread, unlike the filters of warnings.catch_warnings.
+warning_class: ContextVar[type[ConvergenceWarning]] = ContextVar(
+    "warning_class", default=ConvergenceWarning
+)
 
 
 class DivergenceError(ArithmeticError):

@@ -15,7 +15,7 @@ from fastgd._batches import Batches
 from fastgd._conjugate import descend_conjugate
 from fastgd._convergence import Convergence
 from fastgd._coordinates import Coordinates, literal, standardised
-from fastgd._errors import ConvergenceWarning, DivergenceError
+from fastgd._errors import DivergenceError, warning_class
 from fastgd._inference import infer
 from fastgd._loop import GROWTH, SWING, Descent, descend
 from fastgd._moments import Moments
@@ -240,7 +240,7 @@ def _conclude(
     result = _result(descent, reason, judge, objective, problem, read, settings)
     if reason in unfinished and settings.tol > 0.0:
         advice = _advice(result, judge.excess(descent.last, descent.state), settings)
-        warnings.warn(advice, ConvergenceWarning, stacklevel=3)
+        warnings.warn(advice, warning_class.get(), stacklevel=3)
     return result
 
 

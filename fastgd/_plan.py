@@ -158,10 +158,14 @@ def plan(
     source = as_source(X, y, sample_weight, settings, missing)
     if source.targets:
         raise ValueError(f"y must be 1-D, one target; got {source.targets[0]} targets")
-    moments, size = _moments_and_size(source, settings)
+    return forecast(*moments_and_size(source, settings), settings)
+
+
+def forecast(moments: Moments, size: int | None, settings: Settings) -> Plan:
+    """The plan for data of which there are these moments, and which take so many bytes."""
     auto = outlook(moments, settings, standardise=True)
     mine = outlook(moments, settings, standardise=False)
-    scale = 1.0 / moments.weight_sum if reduction == "sum" else 1.0
+    scale = 1.0 / moments.weight_sum if settings.reduction == "sum" else 1.0
     by_auto, by_mine = "moments", "moments"
     if size is not None:
         by_auto = _strategy(moments, settings, auto.reads)
@@ -187,7 +191,8 @@ def plan(
     )
 
 
-def _moments_and_size(source: Problem | Moments, settings: Settings) -> tuple[Moments, int | None]:
+def moments_and_size(source: Problem | Moments, settings: Settings) -> tuple[Moments, int | None]:
+    """The moments of some data, and the bytes of the arrays; None for moments."""
     if isinstance(source, Moments):
         return source, None
     arrays = (source.X, source.y, source.sample_weight)

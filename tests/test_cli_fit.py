@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -17,8 +18,10 @@ pa = pytest.importorskip("pyarrow")
 from pyarrow import csv, feather, parquet  # noqa: E402
 
 from fastgd.commands import _arrow  # noqa: E402
+from fastgd.commands.fit import _METHODS  # noqa: E402
 
 N = 1000
+
 NAMED = (".parquet", ".feather", ".arrow", ".csv")
 ALL = (*NAMED, ".npy", ".npz")
 
@@ -106,6 +109,27 @@ class TestFit:
         assert main(["fit", named, "--target", "delay", "--json"]) == 0
         assert list(json.loads(capsys.readouterr().out)["coef"]) == ["a", "s", "b"]
 
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"alpha": 0.3},
+            {"alpha": 0.3, "l1_ratio": 0.5},
+            {"method": "nesterov", "momentum": 0.5},
+            *({"method": method} for method in _METHODS),
+        ],
+        ids=str,
+    )
+    def test_passes_its_options_on(self, named, arrays, options, capsys):
+        argv = ["fit", named, "--target", "delay", "--features", "a,b", "--json"]
+        for name, value in options.items():
+            argv += [f"--{name.replace('_', '-')}", str(value)]
+        assert main(argv) == 0
+        report = json.loads(capsys.readouterr().out)
+        expected = fastgd.fit(fastgd.Moments.of(*arrays[:2]), **options)
+        assert list(report["coef"].values()) == pytest.approx(expected.coef, rel=1e-9)
+        assert (report["method"], report["n_iter"]) == (expected.method, expected.n_iter)
+        assert ("without the penalty" in str(report["notes"])) == ("alpha" in options)
+
     def test_warns_in_one_line(self, named, capsys):
         options = ["--learning-rate", "1e-3", "--max-iter", "2"]
         assert main(["fit", named, "--target", "delay", *options]) == 0
@@ -163,14 +187,18 @@ class TestPredict:
         assert sorted(os.listdir(tmp_path)) == sorted([*before, "other.csv"])
 
 
-def test_plan(data, arrays, capsys):
+def test_plan_is_that_of_the_arrays(data, arrays, capsys):
     assert main(["plan", *data, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    moments = fastgd.Moments.of(*arrays[:2], weights(data, arrays))
-    expected = fastgd.plan(moments)
-    assert found["best_learning_rate"] == pytest.approx(expected.best_learning_rate)
+    expected = asdict(fastgd.plan(*arrays[:2], sample_weight=weights(data, arrays)))
+    assert found.keys() == expected.keys()
+    for name, value in found.items():
+        near = isinstance(value, float)
+        assert value == (pytest.approx(expected[name]) if near else expected[name]), name
     assert main(["plan", *data]) == 0
-    assert "Plan for 1,000 samples of 2 features" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "Plan for 1,000 samples of 2 features" in printed
+    assert 'reads, strategy="moments"                 1, costing' in printed
 
 
 def test_cv(data, arrays, capsys):
@@ -197,6 +225,8 @@ class TestErrors:
             ([], "--target is needed"),
             (["--target", "delay", "--missing", "zero"], "invalid choice: 'zero'"),
             (["--target", "delay", "--learning-rate", "9"], "the descent diverged"),
+            (["--target", "delay", "--method", "sgd"], "invalid choice: 'sgd'"),
+            (["--target", "delay", "--method", "cg", "--alpha", "1", "--l1-ratio", "1"], "'cg'"),
             (["--target", "delay", "--tol", "-1"], "tol must be finite and 0 or more"),
             (["--target", "delay", "-o", "no/folder/m.json"], "No such file"),
             (["y.npy", "--target", "delay"], "only an .npy file of X"),

@@ -51,6 +51,21 @@ class TestRoundTrip:
             at = X if result is plane else X[:, 0]
             assert np.array_equal(again.predict(at), result.predict(at))
 
+    @pytest.mark.parametrize("n_targets", [1, 2])
+    @pytest.mark.parametrize("n_features", [0, 1, 3])
+    @pytest.mark.parametrize("fit_intercept", [True, False])
+    def test_keeps_several_targets(self, path, n_targets, n_features, fit_intercept):
+        at = X[:, :n_features] if n_features else X[:, 0]
+        targets = np.column_stack([Y, X[:, 0] ** 2])[:, :n_targets]
+        result = fastgd.fit(at, targets, fit_intercept=fit_intercept)
+        result = replace(result, feature_names=("a", "b", "c")[: max(n_features, 1)])
+        result.save(path)
+        again = fastgd.load(path)
+        assert is_same(again, result)
+        assert again.coef.shape == (*((n_features,) if n_features else ()), n_targets)
+        assert again.predict(at).shape == (5, n_targets)
+        assert np.array_equal(again.predict(at), result.predict(at))
+
     def test_keeps_what_json_has_no_number_for(self, plane, path):
         odd = replace(plane, learning_rate=np.inf, grad_norm=np.nan, loss=5e-324)
         odd.save(path)

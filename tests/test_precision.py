@@ -1,7 +1,5 @@
 """How exact losses and gradients are, from ten rows to a hundred million, and with no number."""
 
-import os
-
 import numpy as np
 import pytest
 from compare import TOLERANCE, assert_evaluation
@@ -11,10 +9,6 @@ from shapes import FEW_SHAPES, SHAPES, use_small_groups
 from fastgd import fit, mse_and_gradient
 from fastgd.backends.numba import _choice
 
-slow = pytest.mark.skipif(
-    os.environ.get("FASTGD_SLOW_TESTS") != "1",
-    reason="takes minutes and 2 GB; set FASTGD_SLOW_TESTS=1",
-)
 CHUNK = 1 << 19
 AT = (-0.7, 0.3)
 
@@ -308,7 +302,6 @@ class TestNoNumber:
                 mse_and_gradient(X, y, np.zeros(shape.d))
 
 
-@slow
 @pytest.mark.slow
 class TestAHundredMillionRows:
     N = 100_000_000

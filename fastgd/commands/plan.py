@@ -6,7 +6,8 @@ import argparse
 import json
 from dataclasses import asdict
 
-import fastgd
+from fastgd._plan import forecast
+from fastgd._settings import check_settings
 from fastgd.commands import Subparsers, told
 from fastgd.commands._reading import add_data_arguments, read_moments
 
@@ -25,8 +26,17 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read and print."""
-    moments = read_moments(args)
     with told():
-        found = fastgd.plan(moments, fit_intercept=not args.no_intercept, tol=args.tol)
+        settings = check_settings(
+            {
+                "fit_intercept": not args.no_intercept,
+                "tol": args.tol,
+                "method": "gd",
+                "n_threads": args.threads,
+            }
+        )
+    moments, size = read_moments(args)
+    with told():
+        found = forecast(moments, size, settings)
     print(json.dumps(asdict(found), indent=1) if args.json else found)
     return 0
