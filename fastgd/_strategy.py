@@ -189,6 +189,8 @@ def reads_before_moments(n_samples: int, n_features: int, settings: Settings) ->
         return np.inf
     cost = moments_cost(n_features)
     if settings.method == "cg":  # or the moments of a sample, and some steps
+        if cost <= READS_BEFORE_STEPS + 1.0:  # what a sample costs at least
+            return 0.0
         return 0.0 if cost <= best_sample(n_samples, n_features).total else np.inf
     if settings.learning_rate is not None:  # known beforehand: every epoch, and the last loss
         return 0.0 if settings.max_iter + 1 > cost else np.inf
