@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fastgd._plan import Plan, plan
     from fastgd._result import FitResult, StopReason
     from fastgd._warmup import warmup
+    from fastgd._watch import EpochState
 
 __version__ = "0.1.0"
 
@@ -21,6 +22,7 @@ __all__ = [
     "ConvergenceWarning",
     "CrossValidation",
     "DivergenceError",
+    "EpochState",
     "FitResult",
     "Inference",
     "MSEAndGradient",
@@ -40,6 +42,7 @@ _MODULES = {
     "ConvergenceWarning": "_errors",
     "CrossValidation": "_cross_validation",
     "DivergenceError": "_errors",
+    "EpochState": "_watch",
     "FitResult": "_result",
     "Inference": "_inference",
     "MSEAndGradient": "_gradient",

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._convergence import NewtonConvergence
+from fastgd._costs import best_sample
 from fastgd._loop import Descent, descend
 from fastgd._objective import Objective, Point
 from fastgd._preconditioner import Preconditioner, exact, plain, sketched
@@ -16,7 +17,7 @@ from fastgd._problem import Source
 from fastgd._result import StopReason
 from fastgd._settings import Settings
 from fastgd._step import rounding_unit
-from fastgd._strategy import Reader, best_sample
+from fastgd._strategy import Reader
 from fastgd.methods import Tuning, load_method
 
 # Plain steps come first where the moments of the sample cost more reads than this.

@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Callable
-from functools import partial
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from fastgd._batches import Batches
-from fastgd._conjugate import descend_conjugate
-from fastgd._convergence import Convergence
-from fastgd._coordinates import Coordinates, literal, standardised
-from fastgd._errors import DivergenceError, warning_class
-from fastgd._inference import infer
-from fastgd._loop import GROWTH, SWING, Descent, descend
+from fastgd._conclusion import conclude
+from fastgd._descent import choose_coordinates, run
 from fastgd._moments import Moments
-from fastgd._objective import Objective, Point
-from fastgd._penalty import least_subgradient, thresholds
-from fastgd._problem import Problem, Source, as_problem, check_finite_sums
-from fastgd._replay import descend_quadratic
-from fastgd._result import FitResult, StopReason
+from fastgd._objective import Objective
+from fastgd._problem import Problem, as_problem, check_finite_sums
+from fastgd._result import FitResult
 from fastgd._settings import Settings, check_settings, check_start
-from fastgd._step import Plan, curvature_at, plan_step
 from fastgd._strategy import Reader
 from fastgd._validation import hold_out
-from fastgd._watch import EpochState, Progress, Watches
-from fastgd.methods import load_method
+from fastgd._watch import EpochState, Watches
 
 
 def fit(
@@ -208,40 +195,15 @@ def fit(
         problem, held_out = hold_out(problem, settings)
     # What overflows or is not a number is looked for, and never returned.
     with np.errstate(over="ignore", invalid="ignore"), Reader(problem, settings) as read:
-        coordinates = _choose_coordinates(problem, read, settings)
+        coordinates = choose_coordinates(problem, read, settings)
         objective = Objective(read, coordinates, settings.gradient_reduction, settings.penalty)
         start = objective(coordinates.to_params(coef, intercept))
         check_finite_sums(problem, start.loss, start.gradient)
         watches = Watches(coordinates, problem, settings, held_out and held_out(coordinates))
-        descent, judge = _descend(read, objective, start, problem, settings, watches)
+        descent, judge = run(read, objective, start, problem, settings, watches)
         if watches.best is not None:
             descent = descent._replace(last=watches.best)
-        return _conclude(descent, judge, objective, problem, read, settings)
-
-
-def _conclude(
-    descent: Descent,
-    judge: Convergence,
-    objective: Objective,
-    problem: Source,
-    read: Reader,
-    settings: Settings,
-) -> FitResult:
-    """The result, or what is raised in its place; a warning where it is not what was asked for."""
-    reason = descent.stop_reason
-    if reason is StopReason.DIVERGED:
-        curvature = curvature_at(objective, problem, settings, descent.last)
-        working = load_method("gd").tune(curvature, 1.0).rate
-        result = _result(descent, reason, judge, objective, problem, read, settings)
-        raise _divergence(result, working)
-    unfinished = (StopReason.MAX_ITER, StopReason.STALLED)
-    if reason in unfinished and judge.is_met(descent.last, descent.state):
-        reason = StopReason.CONVERGED
-    result = _result(descent, reason, judge, objective, problem, read, settings)
-    if reason in unfinished and settings.tol > 0.0:
-        advice = _advice(result, judge.excess(descent.last, descent.state), settings)
-        warnings.warn(advice, warning_class.get(), stacklevel=3)
-    return result
+        return conclude(descent, judge, objective, problem, read, settings)
 
 
 def as_source(
@@ -265,142 +227,3 @@ def as_source(
         if getattr(settings, name) is not None:
             raise ValueError(f"{name} needs arrays; X is fastgd.Moments")
     return X
-
-
-def _choose_coordinates(problem: Source, read: Reader, settings: Settings) -> Coordinates:
-    if settings.learning_rate is not None:
-        return literal(problem.n_features, settings.fit_intercept, problem.targets)
-    columns = read.column_statistics()
-    check_finite_sums(problem, columns.mean, columns.deviation)
-    return standardised(columns, settings.fit_intercept, problem.targets)
-
-
-def _descend(
-    read: Reader,
-    objective: Objective,
-    start: Point,
-    problem: Source,
-    settings: Settings,
-    watches: Watches,
-) -> tuple[Descent, Convergence]:
-    if settings.method == "cg":
-        with Progress(settings) as show:
-            watch = show.after(watches)
-            return descend_conjugate(read, objective, start, problem, settings, watch)
-    plan = plan_step(objective, start, problem, settings)
-    replay = _replay_of(read, problem, plan, settings)
-    if replay is not None:
-        return replay(objective, start, plan.convergence), plan.convergence
-    with Progress(settings) as show:
-        descent = descend(
-            objective,
-            start,
-            plan.method.init(start.params, plan.tuning),
-            _advance(plan, objective, problem, settings),
-            plan.convergence,
-            settings.max_iter,
-            show.after(watches),
-            growth=GROWTH if settings.method == "gd" else SWING,
-        )
-    return _settled(descent, objective, plan), plan.convergence
-
-
-def _replay_of(
-    read: Reader, problem: Source, plan: Plan, settings: Settings
-) -> Callable[[Objective, Point, Convergence], Descent] | None:
-    """The compiled loop, where it does the same: plain steps on moments, unwatched."""
-    replay = read.load_replay()
-    plain = settings.method == "gd" and plan.schedule.is_constant and not problem.targets
-    if replay is None or not plain or settings.is_watched or settings.penalty.sizes > 0.0:
-        return None
-    quadratic = read.penalised(settings.penalty)
-    return partial(descend_quadratic, replay, quadratic, settings.max_iter)
-
-
-def _advance(
-    plan: Plan, objective: Objective, problem: Source, settings: Settings
-) -> Callable[[int, Point, Any], tuple[NDArray[np.float64], Any]]:
-    """An epoch: one step, or one for each batch."""
-    if settings.batch_size is not None and isinstance(problem, Problem):
-        return Batches(problem, objective, plan.method, plan.schedule, plan.prox, settings)
-
-    def step(epoch: int, point: Point, state: Any) -> tuple[NDArray[np.float64], Any]:
-        plan.schedule.start_epoch(epoch, point.loss)
-        rate = plan.schedule.next()
-        return plan.method.step(point.gradient, state, point.params, rate, plan.prox)
-
-    return step
-
-
-def _settled(descent: Descent, objective: Objective, plan: Plan) -> Descent:
-    """With a penalty on sizes, end on a plain proximal step: on zeros that are exact."""
-    if plan.convergence.slopes is None or descent.stop_reason is StopReason.DIVERGED:
-        return descent
-    last, rate = descent.last, plan.tuning.rate
-    point = objective(plan.prox(last.params - rate * last.gradient, rate))
-    if not point.loss <= last.loss:
-        return descent
-    return descent._replace(last=point, losses=[*descent.losses[:-1], point.loss])
-
-
-def _result(
-    descent: Descent,
-    reason: StopReason,
-    judge: Convergence,
-    objective: Objective,
-    problem: Source,
-    read: Reader,
-    settings: Settings,
-) -> FitResult:
-    last, coordinates = descent.last, objective.coordinates
-    coef, intercept = coordinates.from_params(last.params)
-    slopes = thresholds(settings.penalty, coordinates, judge.gradient_scale)
-    gradient = least_subgradient(last.gradient, last.params, slopes) / judge.gradient_scale
-    shown: Any = coef
-    if problem.one_dimensional:
-        shown = coef[0] if problem.targets else float(coef[0])
-    rate = judge.learning_rate
-    if settings.method == "cg" and descent.state.lengths:
-        rate = descent.state.lengths[-1]
-    return FitResult(
-        coef=shown,
-        intercept=intercept,
-        loss=last.loss,
-        loss_history=np.array(descent.losses),
-        # Not BLAS: its sums may depend on where a vector lies in memory.
-        grad_norm=math.hypot(*coordinates.user_gradient(gradient).tolist()),
-        n_iter=descent.n_iter,
-        converged=reason is StopReason.CONVERGED,
-        stop_reason=reason,
-        learning_rate=rate,
-        method=settings.method,
-        strategy=read.strategy,
-        backend=read.backend,
-        moments=read.moments,
-        fit_intercept=coordinates.fit_intercept,
-        feature_names=problem.feature_names,
-        _infer=partial(infer, fit_intercept=coordinates.fit_intercept),
-    )
-
-
-def _divergence(result: FitResult, working: float) -> DivergenceError:
-    known = math.isfinite(working)
-    hint = 'use learning_rate="auto"'
-    if known:
-        hint = f"learning_rate={working:.4g} would have worked; or {hint}"
-    return DivergenceError(
-        f"the descent diverged after {result.n_iter} epochs with "
-        f"learning_rate={result.learning_rate:g}: {result.stop_reason}; {hint}",
-        result,
-        working if known else None,
-    )
-
-
-def _advice(result: FitResult, excess: float, settings: Settings) -> str:
-    remedy = "raise max_iter or tol"
-    if settings.learning_rate is not None:
-        remedy += ', or use learning_rate="auto"'
-    return (
-        f"after {result.n_iter} epochs the loss may still be {excess:.2g} above its minimum, "
-        f"which is more than tol={settings.tol:g} times the loss {result.loss:.6g}; {remedy}"
-    )

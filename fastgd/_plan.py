@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
 
+from fastgd._costs import moments_cost, reads_before_moments
 from fastgd._fit import as_source
 from fastgd._moments import Moments, moments_of
 from fastgd._outlook import MOST_EPOCHS, outlook
 from fastgd._problem import Problem
 from fastgd._settings import Settings, check_settings
-from fastgd._strategy import moments_cost, reads_before_moments
 
 
 @dataclass(frozen=True, repr=False)

@@ -2,48 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._costs import reads_before_moments
 from fastgd._moments import Moments, moments_of
 from fastgd._penalty import Penalty
 from fastgd._problem import Problem
 from fastgd._quadratic import Quadratic, quadratic_of
 from fastgd._settings import Settings
 from fastgd.backends import ColumnStatistics, Pass, Replay, Sums, load_backend
-
-# What collecting the moments costs, in reads of X by the fused kernel: "over_epoch" of ``python -m
-# bench.moments`` (float32 of 400 MB, double precision, all threads) was 1.1 for 2 features, 2 for
-# 8, 3.0 for 16, 4.3 for 32, 8.3 for 100 and 20 for 300.
-READS_AT_LEAST = 1.5
-READS_A_FEATURE = 1 / 16
-
-# The library's own step needs column statistics, products with the Hessian (32 of them, or one a
-# feature), and some epochs: 8 reads in all for 2 features, 14 for 8, 40 for 64, 47 for 300, where
-# the columns are independent. Fewer features than 64 have moments that cost less in any case.
-LEAST_READS = 38.0
-
-# Conjugate gradients from a sample read X for column statistics, at the start and at the sample's
-# answer, and then gain a factor of n_rows / n_features a step: ``python -m bench.solve``. This is
-# the gain they need with the default tolerance.
-READS_BEFORE_STEPS = 3.0
-GAIN = 1e10
-# Rows of a sample, at least; a sample takes no more memory than this, or a matrix of features.
-LEAST_SAMPLE = 1000
-SAMPLE_BYTES = 64 << 20
-
-# Moments of more features are collected only when asked for: they take d^2 doubles.
-MOST_FEATURES = 4096
-
-
-def moments_cost(n_features: int) -> float:
-    """What collecting the moments costs, in reads of X."""
-    return READS_AT_LEAST + READS_A_FEATURE * n_features
 
 
 class Reader:
@@ -176,55 +147,3 @@ class Reader:
         if self._open is not None:
             self._open.__exit__(None, None, None)
             self._open = self._read = None
-
-
-def reads_before_moments(n_samples: int, n_features: int, settings: Settings) -> float:
-    """Reads to spend on streaming before the moments are collected."""
-    batches = settings.batch_size is not None or settings.validation_fraction is not None
-    if settings.strategy == "stream" or batches:
-        return np.inf
-    if settings.strategy == "moments":
-        return 0.0
-    if n_features > MOST_FEATURES:
-        return np.inf
-    cost = moments_cost(n_features)
-    if settings.method == "cg":  # or the moments of a sample, and some steps
-        if cost <= READS_BEFORE_STEPS + 1.0:  # what a sample costs at least
-            return 0.0
-        return 0.0 if cost <= best_sample(n_samples, n_features).total else np.inf
-    if settings.learning_rate is not None:  # known beforehand: every epoch, and the last loss
-        return 0.0 if settings.max_iter + 1 > cost else np.inf
-    return 0.0 if cost <= LEAST_READS else cost
-
-
-class Sample(NamedTuple):
-    """Rows whose moments make a preconditioner, and what a fit with it costs in reads of X.
-
-    `n_rows` is 0 where there are too few rows for it to be any use.
-    """
-
-    n_rows: int
-    moments: float
-    total: float
-
-
-def best_sample(n_samples: int, n_features: int, itemsize: int = 4) -> Sample:
-    """The sample that costs least: larger ones take longer to make, and fewer steps.
-
-    The excess starts at ``s**2`` of the loss, with ``s**2 = n_features / n_rows``, and each step
-    of conjugate gradients shrinks it by as much again, whatever the conditioning.
-    """
-    d = n_features
-    most = min(n_samples, max(SAMPLE_BYTES, 8 * d * d) // (itemsize * d))
-    best = Sample(0, 0.0, np.inf)
-    n_rows = 2 * d
-    while n_rows <= most or n_rows == 2 * d <= n_samples:
-        moments = moments_cost(d) * n_rows / n_samples
-        steps = max(math.log(GAIN) / math.log(n_rows / d) - 1.0, 1.0)
-        total = moments + steps + READS_BEFORE_STEPS
-        if total < best.total:
-            best = Sample(n_rows, moments, total)
-        n_rows *= 2
-    if best.n_rows and best.n_rows < LEAST_SAMPLE:
-        return best._replace(n_rows=min(LEAST_SAMPLE, n_samples))
-    return best

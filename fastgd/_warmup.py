@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from typing import Literal
+from itertools import product
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -64,8 +65,13 @@ def warmup(
     weight = np.ones(4, element) if sample_weight else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        for method in ("auto", "gd"):
-            fit(X, y, sample_weight=weight, method=method, max_iter=1, precision=precision)
+        for method, strategy in product(("auto", "gd"), ("stream", "moments")):
+            options: dict[str, Any] = {
+                "method": method,
+                "strategy": strategy,
+                "precision": precision,
+            }
+            fit(X, y, sample_weight=weight, max_iter=1, **options)
     for prediction in (None, np.empty_like(y)):
         mse_and_gradient(
             X, y, np.zeros(d), sample_weight=weight, prediction=prediction, precision=precision

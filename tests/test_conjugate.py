@@ -7,7 +7,7 @@ from naive import evaluate, least_squares
 from problems import bowl
 
 from fastgd import Moments, StopReason, _conjugate, fit
-from fastgd._strategy import Sample, best_sample, moments_cost
+from fastgd._costs import Sample, best_sample, moments_cost
 
 
 @pytest.fixture

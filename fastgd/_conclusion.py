@@ -1,0 +1,111 @@
+"""How a fit ends: in a result, with a warning where it is not what was asked for, or an error."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from fastgd._convergence import Convergence
+from fastgd._errors import DivergenceError, warning_class
+from fastgd._inference import infer
+from fastgd._loop import Descent
+from fastgd._objective import Objective
+from fastgd._penalty import least_subgradient, thresholds
+from fastgd._problem import Source
+from fastgd._result import FitResult, StopReason
+from fastgd._settings import Settings
+from fastgd._step import curvature_at
+from fastgd._strategy import Reader
+from fastgd.methods import load_method
+
+
+def conclude(
+    descent: Descent,
+    judge: Convergence,
+    objective: Objective,
+    problem: Source,
+    read: Reader,
+    settings: Settings,
+) -> FitResult:
+    """The result, or what is raised in its place; a warning where it is not what was asked for."""
+    reason = descent.stop_reason
+    if reason is StopReason.DIVERGED:
+        curvature = curvature_at(objective, problem, settings, descent.last)
+        working = load_method("gd").tune(curvature, 1.0).rate
+        result = _result(descent, reason, judge, objective, problem, read, settings)
+        raise _divergence(result, working)
+    unfinished = (StopReason.MAX_ITER, StopReason.STALLED)
+    if reason in unfinished and judge.is_met(descent.last, descent.state):
+        reason = StopReason.CONVERGED
+    result = _result(descent, reason, judge, objective, problem, read, settings)
+    if reason in unfinished and settings.tol > 0.0:
+        advice = _advice(result, judge.excess(descent.last, descent.state), settings)
+        warnings.warn(advice, warning_class.get(), stacklevel=3)
+    return result
+
+
+def _result(
+    descent: Descent,
+    reason: StopReason,
+    judge: Convergence,
+    objective: Objective,
+    problem: Source,
+    read: Reader,
+    settings: Settings,
+) -> FitResult:
+    last, coordinates = descent.last, objective.coordinates
+    coef, intercept = coordinates.from_params(last.params)
+    slopes = thresholds(settings.penalty, coordinates, judge.gradient_scale)
+    gradient = least_subgradient(last.gradient, last.params, slopes) / judge.gradient_scale
+    shown: Any = coef
+    if problem.one_dimensional:
+        shown = coef[0] if problem.targets else float(coef[0])
+    rate = judge.learning_rate
+    if settings.method == "cg" and descent.state.lengths:
+        rate = descent.state.lengths[-1]
+    return FitResult(
+        coef=shown,
+        intercept=intercept,
+        loss=last.loss,
+        loss_history=np.array(descent.losses),
+        # Not BLAS: its sums may depend on where a vector lies in memory.
+        grad_norm=math.hypot(*coordinates.user_gradient(gradient).tolist()),
+        n_iter=descent.n_iter,
+        converged=reason is StopReason.CONVERGED,
+        stop_reason=reason,
+        learning_rate=rate,
+        method=settings.method,
+        strategy=read.strategy,
+        backend=read.backend,
+        moments=read.moments,
+        fit_intercept=coordinates.fit_intercept,
+        feature_names=problem.feature_names,
+        _infer=partial(infer, fit_intercept=coordinates.fit_intercept),
+    )
+
+
+def _divergence(result: FitResult, working: float) -> DivergenceError:
+    known = math.isfinite(working)
+    hint = 'use learning_rate="auto"'
+    if known:
+        hint = f"learning_rate={working:.4g} would have worked; or {hint}"
+    return DivergenceError(
+        f"the descent diverged after {result.n_iter} epochs with "
+        f"learning_rate={result.learning_rate:g}: {result.stop_reason}; {hint}",
+        result,
+        working if known else None,
+    )
+
+
+def _advice(result: FitResult, excess: float, settings: Settings) -> str:
+    remedy = "raise max_iter or tol"
+    if settings.learning_rate is not None:
+        remedy += ', or use learning_rate="auto"'
+    return (
+        f"after {result.n_iter} epochs the loss may still be {excess:.2g} above its minimum, "
+        f"which is more than tol={settings.tol:g} times the loss {result.loss:.6g}; {remedy}"
+    )

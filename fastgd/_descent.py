@@ -1,0 +1,102 @@
+"""The descent itself: by which loop, from which sums, in which coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd._batches import Batches
+from fastgd._conjugate import descend_conjugate
+from fastgd._convergence import Convergence
+from fastgd._coordinates import Coordinates, literal, standardised
+from fastgd._loop import GROWTH, SWING, Descent, descend
+from fastgd._objective import Objective, Point
+from fastgd._problem import Problem, Source, check_finite_sums
+from fastgd._replay import descend_quadratic
+from fastgd._result import StopReason
+from fastgd._settings import Settings
+from fastgd._step import Plan, plan_step
+from fastgd._strategy import Reader
+from fastgd._watch import Progress, Watches
+
+
+def choose_coordinates(problem: Source, read: Reader, settings: Settings) -> Coordinates:
+    """The user's own for a literal learning rate, else standardised ones."""
+    if settings.learning_rate is not None:
+        return literal(problem.n_features, settings.fit_intercept, problem.targets)
+    columns = read.column_statistics()
+    check_finite_sums(problem, columns.mean, columns.deviation)
+    return standardised(columns, settings.fit_intercept, problem.targets)
+
+
+def run(
+    read: Reader,
+    objective: Objective,
+    start: Point,
+    problem: Source,
+    settings: Settings,
+    watches: Watches,
+) -> tuple[Descent, Convergence]:
+    """From `start` to the end; and what judged it."""
+    if settings.method == "cg":
+        with Progress(settings) as show:
+            watch = show.after(watches)
+            return descend_conjugate(read, objective, start, problem, settings, watch)
+    plan = plan_step(objective, start, problem, settings)
+    replay = _replay_of(read, problem, plan, settings)
+    if replay is not None:
+        return replay(objective, start, plan.convergence), plan.convergence
+    with Progress(settings) as show:
+        descent = descend(
+            objective,
+            start,
+            plan.method.init(start.params, plan.tuning),
+            _advance(plan, objective, problem, settings),
+            plan.convergence,
+            settings.max_iter,
+            show.after(watches),
+            growth=GROWTH if settings.method == "gd" else SWING,
+        )
+    return _settled(descent, objective, plan), plan.convergence
+
+
+def _replay_of(
+    read: Reader, problem: Source, plan: Plan, settings: Settings
+) -> Callable[[Objective, Point, Convergence], Descent] | None:
+    """The compiled loop, where it does the same: plain steps on moments, unwatched."""
+    replay = read.load_replay()
+    plain = settings.method == "gd" and plan.schedule.is_constant and not problem.targets
+    if replay is None or not plain or settings.is_watched or settings.penalty.sizes > 0.0:
+        return None
+    quadratic = read.penalised(settings.penalty)
+    return partial(descend_quadratic, replay, quadratic, settings.max_iter)
+
+
+def _advance(
+    plan: Plan, objective: Objective, problem: Source, settings: Settings
+) -> Callable[[int, Point, Any], tuple[NDArray[np.float64], Any]]:
+    """An epoch: one step, or one for each batch."""
+    if settings.batch_size is not None and isinstance(problem, Problem):
+        return Batches(problem, objective, plan.method, plan.schedule, plan.prox, settings)
+
+    def step(epoch: int, point: Point, state: Any) -> tuple[NDArray[np.float64], Any]:
+        plan.schedule.start_epoch(epoch, point.loss)
+        rate = plan.schedule.next()
+        return plan.method.step(point.gradient, state, point.params, rate, plan.prox)
+
+    return step
+
+
+def _settled(descent: Descent, objective: Objective, plan: Plan) -> Descent:
+    """With a penalty on sizes, end on a plain proximal step: on zeros that are exact."""
+    if plan.convergence.slopes is None or descent.stop_reason is StopReason.DIVERGED:
+        return descent
+    last, rate = descent.last, plan.tuning.rate
+    point = objective(plan.prox(last.params - rate * last.gradient, rate))
+    if not point.loss <= last.loss:
+        return descent
+    return descent._replace(last=point, losses=[*descent.losses[:-1], point.loss])
