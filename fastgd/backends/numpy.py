@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,39 +33,60 @@ def open_pass(
 
     def read(coef: NDArray[np.float64], intercept: float | NDArray[np.float64]) -> Sums:
         if isinstance(intercept, np.ndarray):
-            return _over_targets(problem, coef, intercept, precision)
-        w = coef.astype(dtype)
-        squares, residuals, weights = 0.0, 0.0, 0.0
-        products = np.zeros(problem.n_features)
+            return _over_targets(problem, coef, intercept, dtype)
+        w, total = coef.astype(dtype), _Totals(problem.n_features)
         for block in _blocks(problem.n_samples):
             X = problem.X[block].astype(dtype, copy=False)
-            product = X @ w
+            s = None if weight is None else weight[block]
+            product = total.add(X, problem.y[block], s, w, intercept)
             if prediction is not None:
                 prediction[block] = product + dtype.type(intercept)
-            # In float64, for both may be large, and y finer than the products.
-            shifted = intercept - problem.y[block].astype(np.float64, copy=False)
-            r = product + shifted.astype(dtype, copy=False)
-            sr = r if weight is None else weight[block] * r
-            squares += float(_short_sums(sr, r[:, np.newaxis])[0])
-            products += _short_sums(sr, X)
-            residuals += float(sr.sum(dtype=np.float64))
-            weights += len(r) if weight is None else float(weight[block].sum(dtype=np.float64))
-        return Sums(squares, products, residuals, weights)
+        return total.sums()
 
     # What overflows or is NaN shows in the sums, where it is looked for.
     with np.errstate(over="ignore", invalid="ignore"):
         yield read
 
 
+class _Totals:
+    """Sums of one target, added up block by block in float64."""
+
+    def __init__(self, n_features: int) -> None:
+        self._squares, self._residuals, self._weights = 0.0, 0.0, 0.0
+        self._products = np.zeros(n_features)
+
+    def add(self, X: Floats, y: Floats, weight: Floats | None, w: Floats, intercept: float) -> Any:
+        """Add a block of rows; their products with the coefficients come back."""
+        product = X @ w
+        # In float64, for both may be large, and y finer than the products.
+        shifted = intercept - y.astype(np.float64, copy=False)
+        r = product + shifted.astype(X.dtype, copy=False)
+        sr = r if weight is None else weight * r
+        self._squares += float(_short_sums(sr, r[:, np.newaxis])[0])
+        self._products += _short_sums(sr, X)
+        self._residuals += float(sr.sum(dtype=np.float64))
+        self._weights += len(r) if weight is None else float(weight.sum(dtype=np.float64))
+        return product
+
+    def sums(self) -> Sums:
+        return Sums(self._squares, self._products, self._residuals, self._weights)
+
+
 def _over_targets(
-    problem: Problem, coef: NDArray[np.float64], intercept: NDArray[np.float64], precision: str
+    problem: Problem,
+    coef: NDArray[np.float64],
+    intercept: NDArray[np.float64],
+    dtype: np.dtype[Any],
 ) -> Sums:
-    """The sums of each target: plainly, by a read for each."""
-    parts = []
-    for t, b in enumerate(intercept.tolist()):
-        single = problem._replace(y=np.ascontiguousarray(problem.y[:, t]))
-        with open_pass(single, None, None, precision) as read:
-            parts.append(read(np.ascontiguousarray(coef[:, t]), b))
+    """The sums of each target, side by side; each block of X is read for all of them."""
+    totals = [_Totals(problem.n_features) for _ in intercept]
+    w = [np.ascontiguousarray(column, dtype) for column in coef.T]
+    for block in _blocks(problem.n_samples):
+        X = problem.X[block].astype(dtype, copy=False)
+        s = None if problem.sample_weight is None else problem.sample_weight[block]
+        for t, total in enumerate(totals):
+            total.add(X, problem.y[block, t], s, w[t], float(intercept[t]))
+    parts = [total.sums() for total in totals]
     return Sums(
         sum(part.squares for part in parts),
         np.stack([part.products for part in parts], axis=1),
