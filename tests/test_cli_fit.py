@@ -1,6 +1,7 @@
 """fastgd fit, predict, plan and cv on files of every kind."""
 
 import json
+import re
 import os
 import subprocess
 import sys
@@ -198,7 +199,7 @@ def test_plan_is_that_of_the_arrays(data, arrays, capsys):
     assert main(["plan", *data]) == 0
     printed = capsys.readouterr().out
     assert "Plan for 1,000 samples of 2 features" in printed
-    assert 'reads, strategy="moments"                 1, costing' in printed
+    assert re.search(r'reads, strategy="moments" +1, costing', printed)
 
 
 def test_cv(data, arrays, capsys):

@@ -178,10 +178,11 @@ class TestLiteralStep:
             one = fit_anyway(X, y, learning_rate=0.5, **options)
             other = fit_anyway(X * X.dtype.type(unit), y, learning_rate=0.5 / unit**2, **options)
             assert other.converged == one.converged
-            if backend == "numba":
+            if backend == "numba" and kind.precision == "double":
                 assert np.array_equal(other.coef * unit, one.coef)
                 assert np.array_equal(other.loss_history, one.loss_history)
-            else:  # the bits of BLAS depend on where an array lies
+            else:  # the bits of BLAS depend on where an array lies; single sees the curvature as
+                # roughly as it rounds, and may stop some epochs apart
                 assert other.coef * unit == pytest.approx(one.coef, rel=1e-5)
 
     @pytest.mark.parametrize("number", [np.float32(0.25), np.float64(0.25), 1])
