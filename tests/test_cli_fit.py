@@ -1,8 +1,8 @@
 """fastgd fit, predict, plan and cv on files of every kind."""
 
 import json
-import re
 import os
+import re
 import subprocess
 import sys
 from dataclasses import asdict
