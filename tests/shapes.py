@@ -36,15 +36,16 @@ SHAPES = (
     Shape(2, "C", "row_tiles"),
     Shape(3, "C", "row_tiles"),
     Shape(5, "C", "row_tiles"),
-    Shape(7, "C", "row_tiles"),
+    Shape(6, "C", "row_tiles"),
+    Shape(7, "C", "short_rows"),
     Shape(8, "C", "short_rows"),
     Shape(9, "C", "short_rows"),
     Shape(16, "C", "short_rows"),
-    Shape(17, "C", "rows_abreast"),
-    Shape(32, "C", "rows_abreast"),
-    Shape(64, "C", "rows_by_four"),
+    Shape(17, "C", "short_rows"),
+    Shape(64, "C", "short_rows"),
+    Shape(65, "C", "rows_by_four"),
     Shape(200, "C", "rows_by_four"),
-    Shape(800, "C", "rows_abreast"),
+    Shape(803, "C", "rows_abreast"),
     Shape(2000, "C", "rows_abreast"),
     Shape(2, "F", "column_tiles"),
     Shape(16, "F", "column_tiles"),
@@ -53,7 +54,7 @@ SHAPES = (
 )
 # A vector and its tail for every kernel: few, since each is compiled in every variant.
 FEW_SHAPES = tuple(
-    shape for shape in SHAPES if str(shape) in ("F1", "C3", "C9", "C17", "C200", "F2", "F24")
+    shape for shape in SHAPES if str(shape) in ("F1", "C3", "C9", "C200", "C803", "F2", "F24")
 )
 
 
@@ -61,6 +62,7 @@ def use_small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have little data shared by threads in many groups, as much data is."""
     monkeypatch.setattr(numba_backend, "THREADING_BYTES", 0)
     monkeypatch.setattr(_choice, "GROUP_BYTES", SMALL_GROUP_BYTES)
+    monkeypatch.setattr(_choice, "LEAST_COLUMN_RUN", 64)
     monkeypatch.setattr(_statistics, "THREADING_BYTES", 0)
     monkeypatch.setattr(_moments, "THREADING_PRODUCTS", 0)
     monkeypatch.setattr(_moments, "LEAST_GROUP_ROWS", 64)

@@ -15,7 +15,7 @@ from shapes import FEW_SHAPES, SHAPES, use_small_groups
 from fastgd import Moments, fit, mse_and_gradient
 from fastgd._problem import as_problem
 from fastgd._threads import Team
-from fastgd.backends.numba._choice import choose_kernel, group_rows
+from fastgd.backends.numba._choice import choose_kernel, pass_rows
 
 # Not by a filter in the call, which would be no other thread's.
 pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
@@ -80,7 +80,7 @@ class TestTheTableOfShapes:
     @everything
     def test_has_several_groups(self, small_groups, shape, variant):
         problem = as_problem(*data_of(shape, variant))
-        assert problem.n_samples // group_rows(problem) >= 7
+        assert problem.n_samples // pass_rows(problem) >= 7
 
     def test_leaves_no_kernel_out(self):
         kernels = {shape.kernel for shape in SHAPES}
@@ -144,7 +144,7 @@ class TestOfOnePass:
 
         monkeypatch.setattr(Team, "run", backwards)
         assert (bits(X, y, weight), bits_of_fit(X, y, weight, **options)) == in_order
-        assert len(ran) == 2
+        assert len(ran) >= 2  # of many features the moments take two
         assert min(ran) > 2
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fastgd._problem import Floats, Problem
 from fastgd._threads import Team, available_threads
 from fastgd.backends import ColumnStatistics, RawMoments, Sums
-from fastgd.backends.numba._choice import GROUP_ROWS, choose_kernel, group_rows
+from fastgd.backends.numba._choice import GROUP_ROWS, choose_kernel, pass_rows
 from fastgd.backends.numba._compile import compiled
 from fastgd.backends.numba._moments import read_moments
 from fastgd.backends.numba._replay import load_replay
@@ -53,7 +53,7 @@ class Pass:
         self._add_rows = compiled(kernel, key, fused_signature, FUSED_FASTMATH)
         self._data = (X, y, weight, prediction)
         self._targets = [np.ascontiguousarray(column) for column in y.T] if y.ndim == 2 else []
-        self._length = group_rows(problem)
+        self._length = pass_rows(problem)
         self._block = self._length
         if self._targets:
             rows = TARGETS_BLOCK_BYTES // (self._n_features * X.itemsize)

@@ -18,10 +18,12 @@ from numba import types
 from numba.core import cgutils
 
 VECTOR_BYTES = 64
+LINE_BYTES = 64  # of cache: what a prefetch fetches
 # The longest vectors that are one register. Where 32 bytes are, vectors of 64 take two of sixteen
 # registers each, and what is spilled cost up to half of the speed (few features, in cache).
 REGISTER_BYTES = 64 if binding.get_host_cpu_features().get("avx512f") else 32
 
+BYTE = ir.IntType(8)
 I32 = ir.IntType(32)
 I64 = ir.IntType(64)
 DOUBLE = ir.DoubleType()
@@ -266,12 +268,21 @@ def prefetch(b: Builder, cursor: Value, step: Value) -> None:
     It need not be an address: nothing is ever read by it.
     """
     address = b.load(cursor)
-    pointer = ir.IntType(8).as_pointer()
+    _fetch(b, b.inttoptr(address, BYTE.as_pointer()))
+    b.store(b.add(address, step), cursor)
+
+
+def prefetch_at(b: Builder, pointer: Value, index: Value) -> None:
+    """Have ``pointer[index]`` fetched into cache, whether or not there is such an element."""
+    _fetch(b, b.bitcast(b.gep(pointer, [index]), BYTE.as_pointer()))
+
+
+def _fetch(b: Builder, address: Value) -> None:
+    pointer = BYTE.as_pointer()
     kind = ir.FunctionType(ir.VoidType(), [pointer, I32, I32, I32])
     function = cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0")
     numbers = [ir.Constant(I32, number) for number in (0, 3, 1)]  # to read, nearest, data
-    b.call(function, [b.inttoptr(address, pointer), *numbers])
-    b.store(b.add(address, step), cursor)
+    b.call(function, [address, *numbers])
 
 
 def smaller(b: Builder, left: Value, right: Value) -> Value:

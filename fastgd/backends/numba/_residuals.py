@@ -70,6 +70,14 @@ class Residuals:
         # In two steps, of which one is exact where it matters: so with no flags.
         return b.fadd(b.fsub(self._high, target), self._low)
 
+    def prefetch(self, row: Value, n_rows: int, bytes_ahead: int) -> None:
+        """Fetch targets and weights of `n_rows` rows, `bytes_ahead` behind those from `row` on."""
+        for array, kind in ((self._y, self._y_stored), (self._weight, self._stored)):
+            if array is not None:
+                ahead = bytes_ahead // emit.size(kind)
+                for i in range(0, n_rows, emit.LINE_BYTES // emit.size(kind)):
+                    emit.prefetch_at(self._b, array.data, self._b.add(row, const(ahead + i)))
+
     def end_run(self) -> None:
         """Add the sums so far to the totals, in float64."""
         self._sums.move_to(self._b, self._totals)

@@ -21,6 +21,11 @@ from fastgd.backends.numba._residuals import Residuals
 # over a hundred million equal terms would be off by 1e-11.
 ROWS_A_RUN = {emit.SINGLE: 64, emit.DOUBLE: 4096}
 BLOCK_ROWS = 4
+# Rows, y and weights are fetched so far ahead. Measured in one thread, float32 in main memory: 8 to
+# 16 features go from 0.57-0.75 to about 0.9 of the limit; 1024 and 4096 bytes are no faster. The
+# last line of a row is fetched, too: the next row does not begin there in a slice, and X[::2] of 16
+# features was a third slower than with no prefetch at all.
+BYTES_AHEAD = 2048
 
 
 def _emit_short_rows(context: Any, b: Builder, signature: Any, args: Any) -> Value:
@@ -51,7 +56,17 @@ def _emit_short_rows(context: Any, b: Builder, signature: Any, args: Any) -> Val
     apart = max(1, BLOCK_ROWS // len(firsts))
     sums = [emit.Accumulators(b, scalar, count, len(firsts)) for _ in range(apart)]
 
+    def prefetch(row: Value) -> None:
+        ahead = BYTES_AHEAD // (d * emit.size(stored))
+        for i in range(BLOCK_ROWS):
+            offset = b.mul(b.add(row, const(ahead + i)), stride)
+            for j in range(0, d, emit.LINE_BYTES // emit.size(stored)):
+                emit.prefetch_at(b, X.data, b.add(offset, const(j)))
+            emit.prefetch_at(b, X.data, b.add(offset, const(d - 1)))
+        residuals.prefetch(row, BLOCK_ROWS, BYTES_AHEAD)
+
     def block(row: Value) -> None:
+        prefetch(row)
         rows = []
         for i in range(BLOCK_ROWS):
             offset = b.mul(b.add(row, const(i)), stride)

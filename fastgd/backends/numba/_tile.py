@@ -22,6 +22,13 @@ from fastgd.backends.numba._residuals import Residuals
 TILES_A_RUN = {emit.SINGLE: 16, emit.DOUBLE: 1024}
 
 
+# X, y and weights are fetched so far ahead. Measured in one thread, float32 in main memory: rows of
+# 2 to 6 features go from 0.74-0.83 to 0.9-1.0 of the limit, 1024 bytes being up to a tenth slower
+# than 2048 and 4096 no faster; 1 to 4 columns gain a tenth, while 12 or 16 are no faster or slower.
+ROW_BYTES_AHEAD, COLUMN_BYTES_AHEAD = 2048, 1024
+MOST_FETCHED_COLUMNS = 4
+
+
 def tiles_abreast(d: int) -> int:
     """Tiles with sums of their own, so that no addition waits for the one before."""
     return max(1, 4 >> (d.bit_length() - 1))
@@ -62,6 +69,25 @@ def _emit_tiles(context: Any, b: Builder, signature: Any, args: Any, by_columns:
             columns += emit.transposed(b, rows)
         return columns[:d]
 
+    width = emit.size(stored) * (1 if by_columns else d)
+    bytes_ahead = COLUMN_BYTES_AHEAD if by_columns else ROW_BYTES_AHEAD
+    ahead = const(bytes_ahead // width if by_columns else bytes_ahead // width * d)
+    if not by_columns:
+        # Every other line of a slice, fetched, had the hardware lose track: X[::2] was read at
+        # 0.6 of the speed that it has without.
+        ahead = b.select(b.icmp_signed("==", stride, const(d)), ahead, const(0))
+    later = b.gep(X.data, [ahead])
+
+    def prefetch(row: Value, n_rows: int) -> None:
+        for i in range(0, n_rows, max(1, emit.LINE_BYTES // width)):
+            at = b.add(row, const(i))
+            if by_columns:
+                for j in range(d):
+                    emit.prefetch_at(b, later, b.add(at, b.mul(stride, const(j))))
+            else:
+                emit.prefetch_at(b, later, b.mul(at, stride))
+        residuals[0].prefetch(row, n_rows, bytes_ahead)
+
     def tile(k: int, row: Value) -> None:
         x = read_columns(row)
         sr = residuals[k].of_terms(w, x, row)
@@ -72,6 +98,8 @@ def _emit_tiles(context: Any, b: Builder, signature: Any, args: Any, by_columns:
     with emit.loop(b, const(0), n_tiles, run) as first:
         with emit.loop(b, first, emit.smaller(b, b.add(first, const(run)), n_tiles)) as index:
             row = b.add(start, b.mul(index, const(abreast * count)))
+            if not by_columns or d <= MOST_FETCHED_COLUMNS:
+                prefetch(row, abreast * count)
             for k in range(abreast):
                 tile(k, b.add(row, const(k * count)))
         for k in range(abreast):
