@@ -1,6 +1,8 @@
 """The estimators: scikit-learn's own checks, and what they are used with."""
 
+import importlib
 import pickle
+import sys
 from inspect import signature
 
 import numpy as np
@@ -255,6 +257,111 @@ class TestTogether:
         again = pickle.loads(pickle.dumps(model))
         assert np.array_equal(again.predict(data[0]), model.predict(data[0]))
         assert not hasattr(clone(model), "coef_")
+
+
+class Recorder:
+    """A callback of scikit-learn's protocol: keeps what it is told."""
+
+    def __init__(self, stop_after=None):
+        self.told, self.fitted, self.stop_after = [], [], stop_after
+
+    def setup(self, estimator, context):
+        self.told.append(("setup", context.task_name))
+
+    def teardown(self, estimator, context):
+        self.told.append(("teardown", context.task_name))
+
+    def on_fit_task_begin(self, estimator, context):
+        self.told.append(("begin", context.task_name, context.task_id))
+
+    def on_fit_task_end(self, estimator, context, *, X, y, metadata, fitted_estimator):
+        self.told.append(("end", context.task_name, context.task_id))
+        self.fitted.append(fitted_estimator)
+        self.context, self.seen = context, (X, y, metadata)
+        return context.task_name == "epoch" and context.task_id + 1 == self.stop_after
+
+
+class TestCallbacks:
+    @pytest.fixture(autouse=True)
+    def interface(self):
+        return pytest.importorskip("sklearn.callback")
+
+    @pytest.mark.parametrize("options", [{}, {"method": "gd"}, {"batch_size": 32, "max_iter": 5}])
+    def test_see_each_epoch(self, data, options):
+        recorder = Recorder()
+        model = GDRegressor(random_state=0, **options)
+        if "batch_size" in options:
+            model.set_params(tol=0)
+        model.set_callbacks(recorder).fit(*data)
+        epochs = [(hook, "epoch", i) for i in range(model.n_iter_) for hook in ("begin", "end")]
+        around = [("setup", "fit"), ("begin", "fit", 0)], [("end", "fit", 0), ("teardown", "fit")]
+        assert recorder.told == [*around[0], *epochs, *around[1]]
+        assert recorder.context.max_subtasks == model.max_iter
+
+    @pytest.mark.parametrize("columns", [0, [0, 1]], ids=["one", "two"])
+    def test_may_stop_a_fit_and_see_it_then(self, data, columns):
+        X, Y = data[0], np.column_stack([data[1]] * 2)[:, columns]
+        recorder, states = Recorder(stop_after=3), []
+        model = GDRegressor(method="gd", callback=states.append).set_callbacks(recorder)
+        model.fit(X, Y, np.ones(300))
+        assert model.n_iter_ == 3 == len(states)
+        first, _, last, whole = (fitted.predict(X) for fitted in recorder.fitted)
+        assert np.array_equal(last, model.predict(X))
+        assert np.array_equal(whole, last)
+        assert not np.array_equal(first, last)
+        assert recorder.seen[0] is X
+        assert np.array_equal(recorder.seen[2]["sample_weight"], np.ones(300))
+
+    def test_leave_the_callback_of_the_parameters_its_say(self, data):
+        recorder = Recorder()
+        model = GDRegressor(method="gd", callback=lambda state: state.epoch == 2)
+        assert model.set_callbacks(recorder).fit(*data).n_iter_ == 2
+        assert ("end", "epoch", 1) in recorder.told
+
+    def test_cost_nothing_where_none_are_set(self, data, monkeypatch):
+        seen = []
+        monkeypatch.setattr(
+            _regressor, "fit", lambda *a, **o: seen.append(o["callback"]) or fastgd.fit(*a, **o)
+        )
+        GDRegressor().fit(*data)
+        GDRegressor().set_callbacks(Recorder()).set_callbacks().fit(*data)
+        GDRegressor().set_callbacks(Recorder()).fit(*data)
+        assert seen[:2] == [None, None]
+        assert seen[2] is not None
+
+    def test_are_taken_down_where_a_fit_fails(self, data):
+        recorder = Recorder()
+        model = GDRegressor(learning_rate=100.0).set_callbacks(recorder)
+        with pytest.raises(fastgd.DivergenceError):
+            model.fit(*data)
+        assert recorder.told[-1] == ("teardown", "fit")
+
+    def test_of_scikit_learn_score_each_epoch(self, data, interface):
+        monitor = interface.ScoringMonitor(scoring="r2")
+        model = GDRegressor(method="gd").set_callbacks(monitor).fit(*data)
+        rows = [row["r2"] for row in monitor.get_logs().data if row["task_name"] == "epoch"]
+        assert len(rows) == model.n_iter_
+        assert rows[-1] == pytest.approx(model.score(*data), rel=1e-12)
+
+    def test_of_scikit_learn_show_progress(self, data, interface, capsys):
+        pytest.importorskip("rich")
+        model = GDRegressor(method="gd")
+        model.set_callbacks(interface.ProgressBar()).fit(*data)
+        assert "GDRegressor - fit" in capsys.readouterr().out
+        search = GridSearchCV(make_pipeline(StandardScaler(), GDRegressor()), {}, cv=2)
+        search.set_callbacks(interface.ProgressBar(None)).fit(*data)
+        assert " | GDRegressor - fit" in capsys.readouterr().out
+
+
+def test_runs_where_scikit_learn_has_no_callbacks(data, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("fastgd.sklearn")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(fastgd, "sklearn", fastgd.sklearn)
+    monkeypatch.setitem(sys.modules, "sklearn.callback", None)
+    older = importlib.import_module("fastgd.sklearn").GDRegressor
+    assert older is not GDRegressor
+    assert not hasattr(older, "set_callbacks")
+    assert older().fit(*data).coef_.tobytes() == GDRegressor().fit(*data).coef_.tobytes()
 
 
 def test_cross_validation_of_given_folds(data):

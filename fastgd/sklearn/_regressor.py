@@ -13,11 +13,18 @@ from fastgd._errors import warning_class
 from fastgd._fit import fit
 from fastgd._moments import Moments
 from fastgd._result import FitResult
+from fastgd._settings import CHECKS
 from fastgd._watch import EpochState
 from fastgd.sklearn._base import ConvergenceWarning, LinearRegressor, validate
+from fastgd.sklearn._callbacks import (
+    CallbackSupportMixin,
+    FitTasks,
+    has_callbacks,
+    with_callbacks,
+)
 
 
-class GDRegressor(MultiOutputMixin, LinearRegressor):  # type: ignore[misc]
+class GDRegressor(CallbackSupportMixin, MultiOutputMixin, LinearRegressor):  # type: ignore[misc]
     """A linear model by gradient descent, as an estimator.
 
     Parameters
@@ -62,6 +69,9 @@ backend, precision, n_threads, callback, verbose, progress
 
     Where `max_iter` ends a fit, the warning is `fastgd.ConvergenceWarning` and scikit-learn's
     ConvergenceWarning at once.
+
+    Where scikit-learn has callbacks (1.9 and newer), those given to ``set_callbacks`` see `fit` and
+    each of its epochs as a task, and may stop it. Both hooks of an epoch are called at its end.
 
     Examples
     --------
@@ -149,7 +159,8 @@ backend, precision, n_threads, callback, verbose, progress
         """
         features, target, weight = validate(self, X, y, sample_weight, reset=True)
         start = self._start(target.shape[1:])
-        return self._fit(features, target, sample_weight=weight, **start)
+        fit = self._fit_with_callbacks if has_callbacks(self) else self._fit
+        return fit(features, target, sample_weight=weight, **start)
 
     def partial_fit(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -199,6 +210,16 @@ backend, precision, n_threads, callback, verbose, progress
             return self._keep(fit(X, y, **options))
         finally:
             warning_class.reset(token)
+
+    @with_callbacks  # type: ignore[untyped-decorator]
+    def _fit_with_callbacks(
+        self, X: NDArray[Any], y: NDArray[Any], sample_weight: NDArray[Any] | None, **start: Any
+    ) -> Self:
+        max_iter = CHECKS["max_iter"]("max_iter", self.max_iter)
+        tasks = FitTasks(self, max_iter, X, y, sample_weight)
+        self._fit(X, y, sample_weight=sample_weight, callback=tasks.after_epoch, **start)
+        tasks.end()
+        return self
 
     def _start(self, targets: tuple[int, ...]) -> dict[str, Any]:
         """Where to start: where the last fit ended, if it was of as many columns."""
