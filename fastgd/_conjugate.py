@@ -50,7 +50,7 @@ def descend_conjugate(
             objective,
             point,
             load_method("cg").init(point.params, tuning),
-            _from(preconditioner.guess),
+            _from(point, preconditioner.guess),
             judge,
             min(limit, settings.max_iter - done),
             watch_on,
@@ -67,14 +67,16 @@ def descend_conjugate(
 
 
 def _from(
-    guess: NDArray[np.float64] | None,
+    start: Point, guess: NDArray[np.float64] | None
 ) -> Callable[[int, Point, Any], tuple[NDArray[np.float64], Any]]:
-    """Steps of the method, the first of which goes to the guess, if there is one."""
+    """Steps of the method from the guess, if there is one and it is no worse than `start`."""
     step = load_method("cg").step
 
     def advance(epoch: int, point: Point, state: Any) -> tuple[NDArray[np.float64], Any]:
         if epoch == 1 and guess is not None:
             return guess, state
+        if epoch == 2 and guess is not None and point.loss > start.loss:
+            point = start
         return step(point.gradient, state, point.params, 0.0, lambda params, rate: params)
 
     return advance

@@ -89,6 +89,15 @@ class TestTheSample:
         again = fit(X, y, strategy="stream", coef_init=found.coef, intercept_init=found.intercept)
         assert again.n_iter == 0
 
+    def test_is_left_where_its_answer_is_worse_than_the_start(self):
+        X, y = bowl(1e4, n=4000, d=30)
+        found = fit(X, y)
+        start = {"coef_init": found.coef + 1e-4, "intercept_init": found.intercept}
+        again = fit(X, y, strategy="stream", **start)
+        assert again.loss_history[1] > again.loss_history[0]
+        assert again.loss_history[2] < again.loss_history[0]
+        assert again.coef == pytest.approx(found.coef, abs=1e-4)
+
     def test_is_the_same_every_time(self):
         X, y = bowl(1e4, n=4000, d=30)
         runs = {fit(X, y, strategy="stream", n_threads=n).coef.tobytes() for n in (1, 2, 1)}
