@@ -11,9 +11,9 @@ from fastgd._settings import Settings
 
 # What collecting the moments costs, in reads of X by the fused kernel: "over_epoch" of ``python -m
 # bench.moments`` (float32 of 400 MB, double precision, all threads) was 1.1 for 2 features, 2 for
-# 8, 3.0 for 16, 4.3 for 32, 8.3 for 100 and 20 for 300.
+# 8, 3.0 for 16, 4.3 for 32, 8.3 for 100, 20 for 300 and some 80 for 1,000.
 READS_AT_LEAST = 1.5
-READS_A_FEATURE = 1 / 16
+READS_A_FEATURE = 1 / 13
 
 # The library's own step needs column statistics, products with the Hessian (32 of them, or one a
 # feature), and some epochs: 8 reads in all for 2 features, 14 for 8, 40 for 64, 47 for 300, where
