@@ -53,8 +53,8 @@ def markdown(head: str, results: Results) -> str:
     lines = [
         f"Time until the training loss is within {ACCURACY:g} of its minimum (relative, float32"
         " data, R² near 1), and memory taken beyond the data. The best of the others is the"
-        " fastest that is right, with its best tolerance. Made by `python -m bench.solve"
-        f" --readme`; {head}.",
+        " fastest that is right, with its best tolerance; a dash: none was right within the time"
+        f" limit of the run. Made by `python -m bench.solve --readme`; {head}.",
         "",
         "| n x d | condition | one read | fastgd | best other | | scikit-learn LinearRegression"
         " | memory of fastgd, of the best other |",
