@@ -72,8 +72,8 @@ def group_rows(problem: Problem) -> int:
 def pass_rows(problem: Problem) -> int:
     """Rows of each group of a fused pass but the last: `group_rows`, or more of many columns.
 
-    5000 columns (410 MB) in groups of 320 rows were read at half of the speed, and slower than
-    NumPy's two calls.
+    5000 columns (410 MB) in groups of 320 rows were read at 0.32 of the limit (two threads: 0.22),
+    and at 0.53 (0.46) in groups of 4096.
     """
     n, X = problem.n_samples, problem.X
     rows = group_rows(problem)
