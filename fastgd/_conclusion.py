@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from fastgd._inference import infer
 from fastgd._loop import Descent
 from fastgd._objective import Objective
 from fastgd._penalty import least_subgradient, thresholds
-from fastgd._problem import Source
+from fastgd._problem import Source, as_given
 from fastgd._result import FitResult, StopReason
 from fastgd._settings import Settings
 from fastgd._step import curvature_at
@@ -61,14 +60,11 @@ def _result(
     coef, intercept = coordinates.from_params(last.params)
     slopes = thresholds(settings.penalty, coordinates, judge.gradient_scale)
     gradient = least_subgradient(last.gradient, last.params, slopes) / judge.gradient_scale
-    shown: Any = coef
-    if problem.one_dimensional:
-        shown = coef[0] if problem.targets else float(coef[0])
     rate = judge.learning_rate
     if settings.method == "cg" and descent.state.lengths:
         rate = descent.state.lengths[-1]
     return FitResult(
-        coef=shown,
+        coef=as_given(coef, problem),
         intercept=intercept,
         loss=last.loss,
         loss_history=np.array(descent.losses),

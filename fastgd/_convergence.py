@@ -154,14 +154,12 @@ class Convergence:
         # At its best the intercept leaves so much less, and the others' gradient as it is.
         by_intercept = 0.0
         if self.coordinates.fit_intercept:
-            d = len(self.coordinates.scale) * (self.coordinates.n_params // self._width())
-            by_intercept = float(gradient[d:] @ gradient[d:]) / 4.0
-            gradient = np.append(gradient[:d], np.zeros(len(gradient) - d))
+            n_targets = self.coordinates.targets[0] if self.coordinates.targets else 1
+            last = gradient[-n_targets:]
+            by_intercept = float(last @ last) / 4.0
+            gradient = np.append(gradient[:-n_targets], np.zeros(n_targets))
         gap = duality_gap(smooth - by_intercept, gradient, point.params, slopes)
         return gap + by_intercept
-
-    def _width(self) -> int:
-        return len(self.coordinates.scale) + self.coordinates.fit_intercept
 
     def _contraction(self, point: Point, previous: Point | None) -> float:
         """The curvature along the direction that dominates the gradient; 0 if it cannot be told."""

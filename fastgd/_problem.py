@@ -39,6 +39,13 @@ class Source(Protocol):
     def feature_names(self) -> tuple[str, ...] | None: ...
 
 
+def as_given(coef: NDArray[np.float64], source: Source) -> float | NDArray[np.float64]:
+    """Coefficients in the shape of the user's X: without an axis of features if it was 1-D."""
+    if not source.one_dimensional:
+        return coef
+    return coef[0] if source.targets else float(coef[0])
+
+
 class Problem(NamedTuple):
     """Checked data of one least-squares problem; the arrays are the caller's wherever possible.
 

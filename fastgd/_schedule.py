@@ -29,7 +29,7 @@ class Schedule:
     ) -> None:
         self._kind, self._power, self._patience = kind, power_t, patience
         self._eta0 = self._rate = eta0
-        self._step = self._epoch = 0
+        self._step = 0
         self._best, self._waited = math.inf, 0
 
     @property
@@ -43,7 +43,6 @@ class Schedule:
 
     def start_epoch(self, epoch: int, loss: float) -> None:
         """Take notice of an epoch, from 1, and of the loss before it."""
-        self._epoch = epoch
         if callable(self._kind):
             self._rate = self._called(epoch)
         elif self._kind == "adaptive":

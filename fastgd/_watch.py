@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastgd._coordinates import Coordinates
 from fastgd._objective import Point
-from fastgd._problem import Source
+from fastgd._problem import Source, as_given
 from fastgd._result import StopReason
 from fastgd._settings import Settings
 
@@ -85,10 +85,7 @@ class Watches:
 
     def _state(self, epoch: int, point: Point, validation: float | None) -> EpochState:
         coef, intercept = self._coordinates.from_params(point.params)
-        shown: Any = coef
-        if self._source.one_dimensional:
-            shown = coef[0] if self._source.targets else float(coef[0])
-        return EpochState(epoch, shown, intercept, point.loss, validation)
+        return EpochState(epoch, as_given(coef, self._source), intercept, point.loss, validation)
 
     def _line(self, epoch: int, params: NDArray[np.float64], loss: float) -> str:
         """Coefficients after the step, loss before it."""

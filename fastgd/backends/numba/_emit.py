@@ -131,14 +131,6 @@ def convert(b: Builder, value: Value, scalar: Any) -> Value:
     return b.fpext(value, wanted) if scalar == DOUBLE else b.fptrunc(value, wanted)
 
 
-def square_root(b: Builder, vector: Value) -> Value:
-    """Square roots, element by element."""
-    kind = vector.type
-    name = f"llvm.sqrt.v{kind.count}{kind.element.intrinsic_name}"
-    function = b.module.declare_intrinsic(name, (), ir.FunctionType(kind, [kind]))
-    return b.call(function, [vector])
-
-
 def load(b: Builder, pointer: Value, offset: Value, count: int, scalar: Any) -> Value:
     """`count` elements of floating type `scalar`, from any address."""
     vector = ir.VectorType(scalar, count)
