@@ -57,6 +57,13 @@ def reads_before_moments(n_samples: int, n_features: int, settings: Settings) ->
     return 0.0 if cost <= LEAST_READS else cost
 
 
+def block_reads_before_moments(n_features: int, settings: Settings) -> float:
+    """The same for blocks that are fetched anew for every read, which costs more than the sums."""
+    if settings.strategy == "stream":
+        return np.inf
+    return 0.0 if settings.strategy == "moments" or n_features <= MOST_FEATURES else np.inf
+
+
 class Sample(NamedTuple):
     """Rows whose moments make a preconditioner, and what a fit with it costs in reads of X.
 

@@ -7,11 +7,14 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastgd._blocks import Blocks, as_blocks
 from fastgd._conclusion import conclude
+from fastgd._costs import block_reads_before_moments
 from fastgd._descent import choose_coordinates, run
 from fastgd._moments import Moments
 from fastgd._objective import Objective
 from fastgd._problem import Problem, as_problem, check_finite_sums
+from fastgd._reads import BlockReads
 from fastgd._result import FitResult
 from fastgd._settings import Settings, check_settings, check_start
 from fastgd._strategy import Reader
@@ -212,18 +215,41 @@ def as_source(
     sample_weight: ArrayLike | None,
     settings: Settings,
     missing: str = "error",
-) -> Problem | Moments:
-    """What a descent reads: checked arrays, or moments as they were given."""
-    if not isinstance(X, Moments):
-        if y is None:
-            raise TypeError("y must be given, unless X is fastgd.Moments; got None")
-        return as_problem(X, y, sample_weight, targets=True, missing=missing)
+) -> Problem | Moments | BlockReads:
+    """What a descent reads: checked arrays, blocks, or moments as they were given."""
+    if isinstance(X, Moments):
+        return _given(X, y, sample_weight, settings)
+    blocks = as_blocks(X, y, sample_weight, missing)
+    if blocks is not None:
+        return _in_blocks(blocks, settings)
+    if y is None:
+        raise TypeError("y must be given, unless X is fastgd.Moments; got None")
+    return as_problem(X, y, sample_weight, targets=True, missing=missing)
+
+
+def _given(
+    X: Moments, y: ArrayLike | None, sample_weight: ArrayLike | None, settings: Settings
+) -> Moments:
     for name, value in (("y", y), ("sample_weight", sample_weight)):
         if value is not None:
             raise TypeError(f"{name} must not be given where X is fastgd.Moments, which hold it")
     if settings.strategy == "stream":
         raise ValueError('strategy="stream" needs arrays; X is fastgd.Moments')
+    _check_needs_no_arrays(settings, "is fastgd.Moments")
+    return X
+
+
+def _in_blocks(blocks: Blocks, settings: Settings) -> BlockReads:
+    _check_needs_no_arrays(settings, "comes in blocks")
+    if blocks.is_read_once and block_reads_before_moments(blocks.n_features, settings) > 0.0:
+        raise ValueError(
+            f'strategy="{settings.strategy}" reads X more than once, and it can be read only once; '
+            'use strategy="moments"'
+        )
+    return BlockReads(blocks, settings)
+
+
+def _check_needs_no_arrays(settings: Settings, what: str) -> None:
     for name in ("batch_size", "validation_fraction"):
         if getattr(settings, name) is not None:
-            raise ValueError(f"{name} needs arrays; X is fastgd.Moments")
-    return X
+            raise ValueError(f"{name} needs arrays; X {what}")

@@ -121,6 +121,9 @@ class Moments:
         """The dtype of the sums."""
         return self.scatter.dtype
 
+    def explain(self) -> None:
+        """Nothing: all numbers are finite."""
+
     def update(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Moments:
         """Moments of these data and a further batch; these are left as they are."""
         return self + Moments.of(X, y, sample_weight)

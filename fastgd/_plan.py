@@ -12,6 +12,7 @@ from fastgd._fit import as_source
 from fastgd._moments import Moments, moments_of
 from fastgd._outlook import MOST_EPOCHS, outlook
 from fastgd._problem import Problem
+from fastgd._reads import BlockReads
 from fastgd._settings import Settings, check_settings
 
 
@@ -191,10 +192,14 @@ def forecast(moments: Moments, size: int | None, settings: Settings) -> Plan:
     )
 
 
-def moments_and_size(source: Problem | Moments, settings: Settings) -> tuple[Moments, int | None]:
-    """The moments of some data, and the bytes of the arrays; None for moments."""
+def moments_and_size(
+    source: Problem | Moments | BlockReads, settings: Settings
+) -> tuple[Moments, int | None]:
+    """The moments of some data, and the bytes of the arrays; None where there are no arrays."""
     if isinstance(source, Moments):
         return source, None
+    if isinstance(source, BlockReads):
+        return source.moments(), None
     arrays = (source.X, source.y, source.sample_weight)
     size = sum(array.nbytes for array in arrays if array is not None)
     return moments_of(source, settings.backend, "double", settings.n_threads), size

@@ -38,6 +38,10 @@ class Source(Protocol):
     @property
     def feature_names(self) -> tuple[str, ...] | None: ...
 
+    def explain(self) -> None:
+        """Raise a ValueError that says where they hold NaN or infinity, if they do."""
+        ...
+
 
 def as_given(coef: NDArray[np.float64], source: Source) -> float | NDArray[np.float64]:
     """Coefficients in the shape of the user's X: without an axis of features if it was 1-D."""
@@ -86,6 +90,10 @@ class Problem(NamedTuple):
     def targets(self) -> tuple[int, ...]:
         """(n_targets,), or () where y is 1-D."""
         return self.y.shape[1:]
+
+    def explain(self) -> None:
+        """Raise a ValueError that says where X or y holds NaN or infinity, if one does."""
+        explain_non_finite(self)
 
     def rows(self, rows: slice) -> Problem:
         """The same problem on some of the rows."""
@@ -196,8 +204,7 @@ def _place(problem: Problem, name: str, row: int, column: list[int]) -> str:
 def check_finite_sums(source: Source, *sums: float | NDArray[np.float64]) -> None:
     """Raise if what was summed over the data is not finite, and say why."""
     if not all(np.isfinite(part).all() for part in sums):
-        if isinstance(source, Problem):
-            explain_non_finite(source)
+        source.explain()
         raise OverflowError(
             "X, y and the initial coefficients are finite, but so large that sums of their squares "
             f"are not: they exceed the range of {source.dtype}; rescale the data"

@@ -8,11 +8,12 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._costs import reads_before_moments
-from fastgd._moments import Moments, moments_of
+from fastgd._costs import block_reads_before_moments, reads_before_moments
+from fastgd._moments import Moments
 from fastgd._penalty import Penalty
 from fastgd._problem import Problem
 from fastgd._quadratic import Quadratic, quadratic_of
+from fastgd._reads import ArrayReads, BlockReads, Reads
 from fastgd._settings import Settings
 from fastgd.backends import ColumnStatistics, Pass, Replay, Sums, load_backend
 
@@ -25,9 +26,8 @@ class Reader:
     is never worse than twice the better choice.
     """
 
-    def __init__(self, source: Problem | Moments, settings: Settings) -> None:
+    def __init__(self, source: Problem | Moments | BlockReads, settings: Settings) -> None:
         self._source, self._settings = source, settings
-        self._module = load_backend(settings.backend)
         self._open: AbstractContextManager[Pass] | None = None
         self._read: Pass | None = None
         self._n_reads = 0
@@ -35,6 +35,8 @@ class Reader:
         self._notes: list[str] = []
         if isinstance(source, Problem):
             self._budget = reads_before_moments(source.n_samples, source.n_features, settings)
+        elif isinstance(source, BlockReads):
+            self._budget = block_reads_before_moments(source.n_features, settings)
         self.moments: Moments | None = None
         self.quadratic: Quadratic | None = None
         if self._budget <= 0.0:
@@ -84,16 +86,7 @@ class Reader:
 
     def sample(self, n_rows: int) -> Moments | None:
         """Moments of rows drawn at random, always the same; None where they have no weight."""
-        arrays, settings = self._arrays, self._settings
-        n = arrays.n_samples
-        if n_rows >= n:
-            return moments_of(arrays, settings.backend, "double", settings.n_threads)
-        rows = np.unique(np.random.default_rng(0).integers(0, n, n_rows))
-        weight = None if arrays.sample_weight is None else arrays.sample_weight[rows]
-        if weight is not None and not weight.any():
-            return None
-        part = arrays._replace(X=arrays.X[rows], y=arrays.y[rows], sample_weight=weight)
-        return moments_of(part, settings.backend, "double", settings.n_threads)
+        return self._reads.sample(n_rows)
 
     @property
     def backend(self) -> str:
@@ -102,13 +95,13 @@ class Reader:
 
     def load_replay(self) -> Replay | None:
         """A compiled loop over the moments, where they are had and the backend has one."""
-        return None if self.quadratic is None else self._module.load_replay()
+        return None if self.quadratic is None else load_backend(self.backend).load_replay()
 
     def column_statistics(self) -> ColumnStatistics:
         """Means and deviations of the columns of X."""
         if self.moments is None:
             self._n_reads += 1
-            return self._module.column_statistics(self._arrays, self._settings.n_threads)
+            return self._reads.column_statistics()
         d = self._source.n_features
         variance = np.diagonal(self.moments.scatter)[:d] / self.moments.weight_sum
         return ColumnStatistics(self.moments.mean[:d], np.sqrt(np.maximum(variance, 0.0)))
@@ -120,10 +113,7 @@ class Reader:
         if self.quadratic is not None:
             return self.quadratic.sums(coef, intercept)
         if self._read is None:
-            settings = self._settings
-            self._open = self._module.open_pass(
-                self._arrays, settings.n_threads, None, settings.precision
-            )
+            self._open = self._reads.open_pass()
             self._read = self._open.__enter__()
         self._n_reads += 1
         return self._read(coef, intercept)
@@ -133,14 +123,14 @@ class Reader:
         if isinstance(self._source, Moments):
             self.moments = self._source
         else:
-            # Always in double: with float32 sums the minimum itself would move.
-            settings = self._settings
-            self.moments = moments_of(self._source, settings.backend, "double", settings.n_threads)
+            self.moments = self._reads.moments()
         self.quadratic = quadratic_of(self.moments)
 
     @property
-    def _arrays(self) -> Problem:
-        assert isinstance(self._source, Problem)  # moments are never streamed
+    def _reads(self) -> Reads:
+        assert not isinstance(self._source, Moments)  # they are never streamed
+        if isinstance(self._source, Problem):
+            return ArrayReads(self._source, self._settings)
         return self._source
 
     def _close(self) -> None:

@@ -1,0 +1,176 @@
+"""What is read for sums: arrays in memory by a backend, or blocks, each of them in its turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from operator import add
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastgd._blocks import Blocks
+from fastgd._moments import Moments, moments_of
+from fastgd._problem import Problem, explain_non_finite
+from fastgd._settings import Settings
+from fastgd.backends import ColumnStatistics, Pass, Sums, load_backend
+
+
+class Reads(Protocol):
+    """Reads of some data; each method takes one, and a pass one for each call."""
+
+    @property
+    def n_samples(self) -> int: ...
+
+    def column_statistics(self) -> ColumnStatistics:
+        """Means and deviations of the columns of X."""
+        ...
+
+    def moments(self) -> Moments:
+        """First and second moments: in double, or the minimum itself would move."""
+        ...
+
+    def sample(self, n_rows: int) -> Moments | None:
+        """Moments of about `n_rows` drawn at random, always the same; None if without weight."""
+        ...
+
+    def open_pass(self) -> AbstractContextManager[Pass]:
+        """Make ready to read the data any number of times."""
+        ...
+
+
+class ArrayReads(NamedTuple):
+    """Reads of arrays."""
+
+    problem: Problem
+    settings: Settings
+
+    @property
+    def n_samples(self) -> int:
+        return self.problem.n_samples
+
+    def column_statistics(self) -> ColumnStatistics:
+        settings = self.settings
+        return load_backend(settings.backend).column_statistics(self.problem, settings.n_threads)
+
+    def moments(self) -> Moments:
+        return _moments(self.settings, self.problem)
+
+    def sample(self, n_rows: int) -> Moments | None:
+        return _sample(self.settings, n_rows / self.problem.n_samples, self.problem)
+
+    def open_pass(self) -> AbstractContextManager[Pass]:
+        settings = self.settings
+        backend = load_backend(settings.backend)
+        return backend.open_pass(self.problem, settings.n_threads, None, settings.precision)
+
+
+class BlockReads:
+    """Reads of blocks, which are also what a descent asks of its data: a `Source`.
+
+    How many rows there are is known after the first read.
+    """
+
+    def __init__(self, blocks: Blocks, settings: Settings) -> None:
+        self.blocks, self._settings = blocks, settings
+        self.n_features = blocks.n_features
+        self.one_dimensional, self.targets = blocks.one_dimensional, blocks.targets
+        self.dtype, self.feature_names = blocks.dtype, blocks.feature_names
+        self._n_samples: int | None = None
+
+    @property
+    def n_samples(self) -> int:
+        if self._n_samples is None:
+            self.column_statistics()
+        assert self._n_samples is not None
+        return self._n_samples
+
+    def explain(self) -> None:
+        """Raise if a block holds NaN or infinity."""
+        self.blocks.reduce(explain_non_finite, _neither)
+
+    def column_statistics(self) -> ColumnStatistics:
+        columns = self.blocks.reduce(partial(_columns, self._settings), _Columns.merged)
+        self._n_samples = columns.n_samples
+        return ColumnStatistics(columns.mean, np.sqrt(columns.scatter / columns.weights))
+
+    def moments(self) -> Moments:
+        moments: Moments = self.blocks.reduce(partial(_moments, self._settings), add)
+        self._n_samples = moments.n_samples
+        return moments
+
+    def sample(self, n_rows: int) -> Moments | None:
+        work = partial(_sample, self._settings, n_rows / self.n_samples)
+        return self.blocks.reduce(work, _both)
+
+    @contextmanager
+    def open_pass(self) -> Iterator[Pass]:
+        def read(coef: NDArray[np.float64], intercept: Any) -> Sums:
+            return self.blocks.reduce(partial(_sums, self._settings, coef, intercept), _added)
+
+        yield read
+
+
+class _Columns(NamedTuple):
+    """Statistics of columns that can be merged."""
+
+    n_samples: int
+    weights: float
+    mean: NDArray[np.float64]
+    scatter: NDArray[np.float64]
+
+    def merged(self, other: _Columns) -> _Columns:
+        weights = self.weights + other.weights
+        shift = other.mean - self.mean
+        return _Columns(
+            self.n_samples + other.n_samples,
+            weights,
+            self.mean + shift * (other.weights / weights),
+            self.scatter + other.scatter + shift**2 * (self.weights * other.weights / weights),
+        )
+
+
+# The work on a block: functions of the module, so that an engine can send them to where it lies.
+
+
+def _columns(settings: Settings, block: Problem) -> _Columns:
+    mean, deviation = ArrayReads(block, settings).column_statistics()
+    weight = block.sample_weight
+    weights = float(block.n_samples) if weight is None else float(weight.sum(dtype=np.float64))
+    return _Columns(block.n_samples, weights, mean, weights * deviation**2)
+
+
+def _moments(settings: Settings, block: Problem) -> Moments:
+    return moments_of(block, settings.backend, "double", settings.n_threads)
+
+
+def _sums(settings: Settings, coef: NDArray[np.float64], intercept: Any, block: Problem) -> Sums:
+    with ArrayReads(block, settings).open_pass() as read:
+        return read(coef, intercept)
+
+
+def _sample(settings: Settings, part: float, block: Problem) -> Moments | None:
+    n = block.n_samples
+    n_rows = max(round(part * n), 1)
+    if n_rows >= n:
+        return _moments(settings, block)
+    rows = np.unique(np.random.default_rng(0).integers(0, n, n_rows))
+    weight = None if block.sample_weight is None else block.sample_weight[rows]
+    if weight is not None and not weight.any():
+        return None
+    drawn = block._replace(X=block.X[rows], y=block.y[rows], sample_weight=weight)
+    return _moments(settings, drawn)
+
+
+def _both(first: Moments | None, second: Moments | None) -> Moments | None:
+    return first + second if first and second else first or second
+
+
+def _added(first: Sums, second: Sums) -> Sums:
+    return Sums(*map(add, first, second))
+
+
+def _neither(first: None, second: None) -> None:
+    return None
