@@ -174,20 +174,24 @@ def test_a_pipeline_scores_as_with_ridge(size, monkeypatch, capsys):
         monkeypatch.setattr(pipeline, "FOLDS", 2)
         options += ["--rows=2000", "--jobs=1"]
     assert pipeline.main(options) == 0
-    assert "Ridge / GDRegressor" in capsys.readouterr().out
+    assert "Ridge / it" in capsys.readouterr().out
 
 
-def test_a_pipeline_that_scores_otherwise_is_told(monkeypatch):
+@pytest.mark.parametrize("wrong", [{"difference": 1e-5}, {"alphas": {"GDRegressorCV": 0.1}}])
+def test_a_pipeline_that_scores_otherwise_is_told(wrong, monkeypatch, capsys):
     pipeline = pytest.importorskip("bench.pipeline")
-    monkeypatch.setattr(
-        pipeline,
-        "compete",
-        lambda *_: pipeline.Contest(
-            (1, 1),
-            1e-5,
-            0.5,
-            dict.fromkeys(pipeline.NAMES, 1.0),
-            dict.fromkeys(pipeline.NAMES, 1.0),
-        ),
+    names = (*pipeline.NAMES, pipeline.ONE_READ)
+    right = pipeline.Contest(
+        (1, 1),
+        difference=0.0,
+        best_score=0.5,
+        alphas=dict.fromkeys(names, 0.01),
+        search=dict.fromkeys(names, [1.0, 2.0]),
+        last_step=dict.fromkeys(pipeline.NAMES, 1.0),
     )
+    found = right._replace(**{name: value for name, value in wrong.items() if name != "alphas"})
+    found = found._replace(alphas={**right.alphas, **wrong.get("alphas", {})})
+    monkeypatch.setattr(pipeline, "compete", lambda *_: right)
+    assert pipeline.main([]) == 0
+    monkeypatch.setattr(pipeline, "compete", lambda *_: found)
     assert pipeline.main([]) == 1

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import asdict
 
 import numpy as np
@@ -22,6 +23,7 @@ from fastgd.commands import _arrow  # noqa: E402
 from fastgd.commands.fit import _METHODS  # noqa: E402
 
 N = 1000
+NOBODY = 65534
 
 NAMED = (".parquet", ".feather", ".arrow", ".csv")
 ALL = (*NAMED, ".npy", ".npz")
@@ -38,6 +40,18 @@ def arrays():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((N, 2))
     return X, X @ [2.0, -1.0] + 3 + rng.standard_normal(N), rng.uniform(1, 2, N)
+
+
+@contextmanager
+def without_privileges():
+    """As another user, where this one is root, who may read and write anything."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
 
 
 def write(table, path):
@@ -269,10 +283,18 @@ class TestErrors:
         path.mkdir()
         assert "Is a directory" in error_of(["fit", str(path), *target], capsys)
 
-    @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read anything")
-    def test_of_rights(self, named, capsys):
+    @pytest.mark.skipif(os.name == "nt", reason="rights of Unix")
+    def test_of_rights(self, named, tmp_path, capsys):
+        model, told = str(tmp_path / "model.json"), "Permission denied"
+        assert main(["fit", named, *self.FIT, "-o", model]) == 0  # all is imported
+        predict = ["predict", model, named, "-o", str(tmp_path / "out.npy")]
+        tmp_path.chmod(0o500)
+        with without_privileges():
+            assert told in error_of(predict, capsys)
+            assert told in error_of(["fit", named, *self.FIT, "-o", model], capsys)
         os.chmod(named, 0)
-        assert "Permission denied" in error_of(["fit", named, *self.FIT], capsys)
+        with without_privileges():
+            assert told in error_of(["fit", named, *self.FIT], capsys)
 
     def test_of_kinds(self, capsys):
         assert "files of data end in .parquet" in error_of(["fit", "data.xlsx"], capsys)
