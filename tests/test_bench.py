@@ -186,7 +186,7 @@ def test_a_pipeline_that_scores_otherwise_is_told(wrong, monkeypatch, capsys):
         difference=0.0,
         best_score=0.5,
         alphas=dict.fromkeys(names, 0.01),
-        search=dict.fromkeys(names, [1.0, 2.0]),
+        search={name: [1.0, 2.0] for name in names},
         last_step=dict.fromkeys(pipeline.NAMES, 1.0),
     )
     found = right._replace(**{name: value for name, value in wrong.items() if name != "alphas"})
