@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,10 +77,27 @@ def _destination(path: Path | None) -> Iterator[Write]:
 
 @contextmanager
 def _npy(file: Path, kind: str) -> Iterator[Write]:
-    blocks: list[NDArray[Any]] = []
-    yield blocks.append
+    """Block by block; the header, which NumPy pads so that the length may grow, is put last."""
+    shape: tuple[int, ...] = (0,)
+    descr: Any = "<f8"
     with open(file, "wb") as out:
-        np.save(out, np.concatenate(blocks) if blocks else np.empty(0))
+
+        def write(block: NDArray[Any]) -> None:
+            nonlocal shape, descr
+            if not out.tell():
+                descr = np.lib.format.dtype_to_descr(block.dtype)
+                _put_header(out, descr, block.shape)
+            shape = (shape[0] + len(block), *block.shape[1:])
+            out.write(block.data if block.flags.c_contiguous else block.tobytes())
+
+        yield write
+        out.seek(0)
+        _put_header(out, descr, shape)
+
+
+def _put_header(out: BinaryIO, descr: Any, shape: tuple[int, ...]) -> None:
+    header = {"descr": descr, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(out, header)
 
 
 @contextmanager
