@@ -18,14 +18,14 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench import readme
-from bench.yardstick import plain_sum, reader
+from bench.yardstick import fastest_sum, reader
 from fastgd._problem import as_problem
 from fastgd._threads import available_threads
 from fastgd.backends.numba import Pass, open_pass
@@ -37,6 +37,8 @@ README_ROWS = {("1-D", 1), ("rows", 16), ("columns", 16)}
 README_ROWS |= {("C", d) for d in (2, 4, 8, 16, 100, 1000, 5000)} | {("F", d) for d in (16, 100)}
 IN_CACHE = 4 << 20  # bytes
 LEAST_ROUNDS = 5
+# Threads of a BLAS go on spinning for a while after a call, and slow what is timed next.
+BLAS_REST = 0.1  # seconds
 
 
 class Case(NamedTuple):
@@ -116,6 +118,8 @@ def rounds(calls: dict[str, Callable[[], Any]], seconds: float) -> NDArray[np.fl
     while len(times) < LEAST_ROUNDS or perf_counter() < end:
         batches = zip(calls.values(), sizes, strict=True)
         times.append([time_batch(call, size) / size for call, size in batches])
+        if "numpy" in calls:
+            sleep(BLAS_REST)
     return np.array(times)
 
 
@@ -163,7 +167,7 @@ def kernel_times(
     passes: dict[str, Pass], w: NDArray[Any], values: NDArray[Any], n: int, seconds: float
 ) -> NDArray[np.float64]:
     """Seconds of yardstick and kernels, less what a call of each takes that reads nothing."""
-    works = [(len(values), lambda stop: plain_sum(values[:stop]))]
+    works = [(len(values), lambda stop: fastest_sum(values[:stop]))]
     works += [(n, kernel_alone(read, w)) for read in passes.values()]
     calls: dict[str, Callable[[], Any]] = {}
     for number, (size, work) in enumerate(works):

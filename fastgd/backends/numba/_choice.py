@@ -9,8 +9,7 @@ from fastgd._problem import Problem
 from fastgd.backends.numba import _kernels
 
 MOST_TILE_COLUMNS = 16
-LEAST_SHORT_ROW, MOST_SHORT_ROW = 7, 64
-MOST_IN_TURN_BYTES = 3071
+LEAST_SHORT_ROW, MOST_SHORT_ROW = 7, 16
 
 # Groups of rows are what threads share and what an interrupt waits for. Their number is a
 # function of the shape and the dtype alone, so that the order of all sums is, too.
@@ -34,18 +33,9 @@ def choose_kernel(problem: Problem) -> Choice:
     One thread, float32, 256 KB and 410 MB: see ``python -m bench.bandwidth``. Tiles of rows take
     the least work of up to 6 features (double, 7: 0.70 of the limit in tiles, 0.94 by rows; 5: 0.89
     and 0.66); then transposing them costs more than adding up each row by itself. That, with the
-    number of features fixed and the rows that follow fetched ahead, reaches about 0.9 of the limit
-    up to 48 features and 0.75 (double) to 0.94 (single) at 64, where reading abreast or in turn
-    reached 0.6 to 0.75; at 100 it is slower than they are (0.52 and 0.65, double).
-
-    Longer rows are read one after the other, since hardware prefetch follows one run of lines
-    where it loses track of several in one page; rows near a page are followed abreast again.
-    Prefetch in software gains nothing that lasts there: a block ahead, 512 to 2048 bytes ahead, or
-    in one loop with the gradient of the block before, it took as much from some shapes (300 and
-    5000 features: up to a third) as it gave others (1000 features, double: a fifth).
-
-    Gaps between rows (slices) change nothing, so that bits do not hang on them; rows of 100
-    features with gaps would be a third faster abreast.
+    number of features fixed, is the faster up to 16 features (16, double: 0.76 of the limit, and
+    0.73 in blocks; single: 0.87 and 0.80), and the slower from 20 on (0.70 and 0.74; 64: 0.70 and
+    0.83). Gaps between rows (slices) change nothing, so that bits do not hang on them.
     """
     X, d = problem.X, problem.n_features
     if X.strides[0] == X.itemsize:
@@ -56,9 +46,7 @@ def choose_kernel(problem: Problem) -> Choice:
         return Choice(_kernels.row_tiles, True)
     if d <= MOST_SHORT_ROW:
         return Choice(_kernels.short_rows, True)
-    if d * X.itemsize <= MOST_IN_TURN_BYTES:
-        return Choice(_kernels.rows_by_four, False)
-    return Choice(_kernels.rows_abreast, False)
+    return Choice(_kernels.row_blocks, False)
 
 
 def group_rows(problem: Problem) -> int:

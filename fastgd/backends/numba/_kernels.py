@@ -112,18 +112,17 @@ def _add_lanes(lane_sums, whole, out, d):
         out[d + k] += lane_sums[n_lanes + k]
 
 
-def _row_kernel(name, add_blocks, n_rows):
-    def kernel(X, y, weight, prediction, coef, intercept, out, start, stop):
-        w, whole = _padded(coef)
-        gradient, lane_sums = np.zeros_like(w), np.zeros(w.shape[0] + 3)
-        n_blocks = (stop - start) // n_rows
-        add_blocks(X, y, weight, prediction, w, intercept, gradient, lane_sums, start, n_blocks)
-        _add_lanes(lane_sums, whole, out, X.shape[1])
-        done = start + n_blocks * n_rows
-        remaining_rows(X, y, weight, prediction, coef, intercept, out, done, stop)
-
-    kernel.__name__ = kernel.__qualname__ = name
-    return kernel
+def row_blocks(X, y, weight, prediction, coef, intercept, out, start, stop):
+    """Contiguous rows, of more features than `short_rows` is for."""
+    w, whole = _padded(coef)
+    gradient, lane_sums = np.zeros_like(w), np.zeros(w.shape[0] + 3)
+    n_blocks = (stop - start) // _rows.BLOCK_ROWS
+    _rows.add_row_blocks(
+        X, y, weight, prediction, w, intercept, gradient, lane_sums, start, n_blocks
+    )
+    _add_lanes(lane_sums, whole, out, X.shape[1])
+    done = start + n_blocks * _rows.BLOCK_ROWS
+    remaining_rows(X, y, weight, prediction, coef, intercept, out, done, stop)
 
 
 def column_blocks(X, y, weight, prediction, coef, intercept, out, start, stop):
@@ -140,8 +139,3 @@ def column_blocks(X, y, weight, prediction, coef, intercept, out, start, stop):
     )
     done = start + n_vectors * lanes
     remaining_rows(X, y, weight, prediction, coef, intercept, out, done, stop)
-
-
-# Contiguous rows, of more features than `short_rows` is for.
-rows_abreast = _row_kernel("rows_abreast", _rows.add_rows_abreast, 8)
-rows_by_four = _row_kernel("rows_by_four", _rows.add_rows_by_four, 4)

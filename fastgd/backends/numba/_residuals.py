@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from llvmlite import ir
+
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._emit import Builder, Value, const
+
+# The first of neighbouring rows, or each row.
+Rows = Value | list[Value]
 
 
 class Residuals:
@@ -28,31 +33,31 @@ class Residuals:
         self._sums = emit.Accumulators(b, scalar, count, number)
         self._totals = emit.Accumulators(b, emit.DOUBLE, count, number)
 
-    def of_terms(self, coefs: list[Value], columns: list[Value], row: Value) -> Value:
-        """Weighted residuals of the rows from `row` on, given the columns of them."""
+    def of_terms(self, coefs: list[Value], columns: list[Value], rows: Rows) -> Value:
+        """Weighted residuals of `rows`, given the columns of them."""
         b = self._b
         if self._prediction is None:
-            r = self._shifted(row)
+            r = self._shifted(rows)
             for w, x in zip(coefs, columns, strict=True):
                 r = emit.multiply_add(b, w, x, r)
-            return self._weighted(r, row)
+            return self._weighted(r, rows)
         product = b.fmul(coefs[0], columns[0])
         for w, x in zip(coefs[1:], columns[1:], strict=True):
             product = emit.multiply_add(b, w, x, product)
-        return self.of_products(product, row)
+        return self.of_products(product, rows)
 
-    def of_products(self, product: Value, row: Value) -> Value:
-        """Weighted residuals of the rows from `row` on, given their products."""
+    def of_products(self, product: Value, rows: Rows) -> Value:
+        """Weighted residuals of `rows`, given their products."""
         b = self._b
         if self._prediction is not None:
             predicted = emit.convert(b, b.fadd(product, self._high), self._stored)
-            emit.store(b, predicted, self._prediction.data, row)
-        return self._weighted(b.fadd(product, self._shifted(row)), row)
+            self._store(predicted, self._prediction.data, rows)
+        return self._weighted(b.fadd(product, self._shifted(rows)), rows)
 
-    def _weighted(self, r: Value, row: Value) -> Value:
+    def _weighted(self, r: Value, rows: Rows) -> Value:
         b, sr = self._b, r
         if self._weight is not None:
-            s = emit.load(b, self._weight.data, row, self._count, self._stored)
+            s = self._load(self._weight.data, rows, self._stored)
             s = emit.convert(b, s, self._scalar)
             sr = b.fmul(s, r)
             self._sums.plus(b, 2, s)
@@ -60,15 +65,29 @@ class Residuals:
         self._sums.plus(b, 1, sr)
         return sr
 
-    def _shifted(self, row: Value) -> Value:
+    def _shifted(self, rows: Rows) -> Value:
         """Intercept less target, which may both be large, and finer than the products."""
         b = self._b
-        target = emit.load(b, self._y.data, row, self._count, self._y_stored)
+        target = self._load(self._y.data, rows, self._y_stored)
         if self._y_stored != self._scalar or self._scalar == emit.DOUBLE:
             shifted = b.fsub(self._intercept, emit.convert(b, target, emit.DOUBLE))
             return emit.convert(b, shifted, self._scalar)
         # In two steps, of which one is exact where it matters: so with no flags.
         return b.fadd(b.fsub(self._high, target), self._low)
+
+    def _load(self, pointer: Value, rows: Rows, scalar: Any) -> Value:
+        b = self._b
+        if not isinstance(rows, list):
+            return emit.load(b, pointer, rows, self._count, scalar)
+        return emit.from_scalars(b, [b.load(b.gep(pointer, [row])) for row in rows])
+
+    def _store(self, value: Value, pointer: Value, rows: Rows) -> None:
+        b = self._b
+        if not isinstance(rows, list):
+            emit.store(b, value, pointer, rows)
+            return
+        for i, row in enumerate(rows):
+            b.store(b.extract_element(value, ir.Constant(emit.I32, i)), b.gep(pointer, [row]))
 
     def prefetch(self, row: Value, n_rows: int, bytes_ahead: int) -> None:
         """Fetch targets and weights of `n_rows` rows, `bytes_ahead` behind those from `row` on."""

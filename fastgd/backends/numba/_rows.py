@@ -1,11 +1,13 @@
-"""The fused kernel for many features in contiguous rows: a few rows at a time.
+"""The fused kernel for many features in contiguous rows: four rows at a time.
 
-A block of rows is read twice, the second time from the nearest cache: once for its predictions,
-once for its share of the gradient. Neither pass keeps anything in memory but the gradient.
+Each row is read twice, the second time from the nearest cache: once for its prediction, once for
+its share of the gradient. One loop does the first for a block of rows and the second for the block
+before, so that memory is read at all times. Nothing is kept in memory but the gradient.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from numba import types
@@ -19,12 +21,10 @@ from fastgd.backends.numba._residuals import Residuals
 # Runs of sums: at most 64 rows in float32, then float64; and so many in float64, for a single run
 # over a hundred million equal terms would be off by 1e-11.
 ROWS_A_RUN = {emit.SINGLE: 64, emit.DOUBLE: 4096}
-UNROLL = 4
+BLOCK_ROWS = 4
 
 
-def _emit_rows(
-    context: Any, b: Builder, signature: Any, args: Any, n_rows: int, abreast: bool
-) -> Value:
+def _emit_rows(context: Any, b: Builder, signature: Any, args: Any) -> Value:
     arrays = emit.arrays(context, b, signature, args)
     X, w, g, out = (arrays[i] for i in (0, 4, 6, 7))
     start, n_blocks = args[8], args[9]
@@ -34,72 +34,56 @@ def _emit_rows(
     count = emit.register_lanes(scalar)
     d = cgutils.unpack_tuple(b, X.shape, 2)[1]
     stride = b.sdiv(cgutils.unpack_tuple(b, X.strides, 2)[0], const(emit.size(stored)))
-    n_whole = b.sdiv(d, const(count))
-    tail = b.mul(n_whole, const(count))
+    tail = b.mul(b.sdiv(d, const(count)), const(count))
     has_tail = b.icmp_signed("!=", tail, d)
     # The last vector overlaps the one before; the coefficients of what it repeats are 0, and what
     # it adds to their gradient is left aside.
     last = b.sub(d, const(count))
     padded = b.select(has_tail, b.add(tail, const(count)), tail)
 
-    residuals = Residuals(context, b, signature, args, scalar, n_rows)
-    dots = emit.Accumulators(b, scalar, count, n_rows)
-    unrolled = emit.Accumulators(b, scalar, count, UNROLL)
+    residuals = Residuals(context, b, signature, args, scalar, BLOCK_ROWS)
+    dots = emit.Accumulators(b, scalar, count, BLOCK_ROWS)
 
-    def features(row: Value, j: Value) -> Value:
-        return emit.convert(b, emit.load(b, X.data, b.add(row, j), count, stored), scalar)
+    def features(offset: Value, j: Value) -> Value:
+        return emit.convert(b, emit.load(b, X.data, b.add(offset, j), count, stored), scalar)
 
-    def coef(j: Value) -> Value:
-        return emit.load(b, w.data, j, count, scalar)
+    def block(index: Value) -> tuple[list[Value], list[Value]]:
+        rows = emit.rows_apart(b, b.add(start, index), n_blocks, BLOCK_ROWS)
+        return rows, [b.mul(row, stride) for row in rows]
 
-    def dots_abreast(offsets: list[Value]) -> None:
+    def for_vectors(work: Callable[[Value, Value], None]) -> None:
+        """``work(lane, j)`` for the vector of features from j on, whose sums lie at `lane`."""
         with emit.loop(b, const(0), tail, count) as j:
-            wj = coef(j)
-            for i, row in enumerate(offsets):
-                dots.multiply_add(b, i, features(row, j), wj)
+            work(j, j)
+        with b.if_then(has_tail):
+            work(tail, last)
 
-    def dots_in_turn(offsets: list[Value]) -> None:
-        even = b.sub(n_whole, b.srem(n_whole, const(UNROLL)))
-        for i, row in enumerate(offsets):
-            unrolled.clear(b)
-            with emit.loop(b, const(0), b.mul(even, const(count)), UNROLL * count) as first:
-                for u in range(UNROLL):
-                    j = b.add(first, const(u * count))
-                    unrolled.multiply_add(b, u, features(row, j), coef(j))
-            with emit.loop(b, b.mul(even, const(count)), tail, count) as j:
-                unrolled.multiply_add(b, 0, features(row, j), coef(j))
-            dots.plus(b, i, emit.tree_sum(b, unrolled.get(b)))
+    def add_products(offsets: list[Value], lane: Value, j: Value) -> None:
+        coef = emit.load(b, w.data, lane, count, scalar)
+        for i, offset in enumerate(offsets):
+            dots.multiply_add(b, i, features(offset, j), coef)
 
-    def predict(offsets: list[Value]) -> Value:
+    def add_gradient(factors: list[Value], offsets: list[Value], lane: Value, j: Value) -> None:
+        pairs = []
+        for i in range(0, BLOCK_ROWS, 2):
+            term = b.fmul(factors[i], features(offsets[i], j))
+            pairs.append(emit.multiply_add(b, factors[i + 1], features(offsets[i + 1], j), term))
+        gradient = emit.load(b, g.data, lane, count, scalar)
+        emit.store(b, b.fadd(gradient, emit.tree_sum(b, pairs)), g.data, lane)
+
+    def add_block(index: Value) -> None:
+        rows, offsets = block(index)
+        sr = residuals.of_products(emit.row_sums(b, dots.get(b)), rows)
+        factors = [emit.splat_element(b, sr, i, count) for i in range(BLOCK_ROWS)]
         dots.clear(b)
-        (dots_abreast if abreast else dots_in_turn)(offsets)
-        with b.if_then(has_tail):
-            wj = coef(tail)
-            for i, row in enumerate(offsets):
-                dots.multiply_add(b, i, features(row, last), wj)
-        return emit.row_sums(b, dots.get(b))
+        # After the last block come the products of that block again, which no one asks for.
+        _, following = block(emit.smaller(b, b.add(index, const(1)), b.sub(n_blocks, const(1))))
 
-    def block(index: Value) -> None:
-        row = b.add(start, b.mul(index, const(n_rows)))
-        offsets = [b.mul(b.add(row, const(i)), stride) for i in range(n_rows)]
-        product = predict(offsets)
-        sr = residuals.of_products(product, row)
-        factors = [emit.splat_element(b, sr, i, count) for i in range(n_rows)]
+        def work(lane: Value, j: Value) -> None:
+            add_products(following, lane, j)
+            add_gradient(factors, offsets, lane, j)
 
-        def add_gradient(lane: Value, j: Value) -> None:
-            pairs = []
-            for i in range(0, n_rows, 2):
-                term = b.fmul(factors[i], features(offsets[i], j))
-                pairs.append(
-                    emit.multiply_add(b, factors[i + 1], features(offsets[i + 1], j), term)
-                )
-            gradient = emit.load(b, g.data, lane, count, scalar)
-            emit.store(b, b.fadd(gradient, emit.tree_sum(b, pairs)), g.data, lane)
-
-        with emit.loop(b, const(0), tail, count) as j:
-            add_gradient(j, j)
-        with b.if_then(has_tail):
-            add_gradient(tail, last)
+        for_vectors(work)
 
     def move_gradient() -> None:
         with emit.loop(b, const(0), padded, count) as j:
@@ -108,31 +92,27 @@ def _emit_rows(
             emit.store(b, emit.add(b, before, part), out.data, j)
             emit.store(b, emit.zero(scalar, count), g.data, j)
 
-    run = ROWS_A_RUN[scalar] // n_rows
+    with b.if_then(b.icmp_signed(">", n_blocks, const(0))):
+        _, first_offsets = block(const(0))
+        for_vectors(lambda lane, j: add_products(first_offsets, lane, j))
+    run = ROWS_A_RUN[scalar] // BLOCK_ROWS
     with emit.loop(b, const(0), n_blocks, run) as first:
         stop = emit.smaller(b, b.add(first, const(run)), n_blocks)
         with emit.loop(b, first, stop) as index:
-            block(index)
+            add_block(index)
         move_gradient()
         residuals.end_run()
     residuals.add_to(out.data, padded)
     return context.get_dummy_value()
 
 
-def _make(n_rows: int, abreast: bool = False) -> Any:
-    @intrinsic
-    def add_row_blocks(
-        typingctx, X, y, weight, prediction, coef, intercept, g, out, start, n_blocks
-    ):
-        signature = types.void(
-            X, y, weight, prediction, coef, types.float64, g, out, types.int64, types.int64
-        )
-        return signature, lambda context, b, s, args: _emit_rows(
-            context, b, s, args, n_rows, abreast
-        )
+@intrinsic
+def add_row_blocks(typingctx, X, y, weight, prediction, coef, intercept, g, out, start, n_blocks):
+    """Add the sums of `n_blocks` blocks of `BLOCK_ROWS` rows from row `start` on to `out`.
 
-    return add_row_blocks
-
-
-add_rows_abreast = _make(8, abreast=True)
-add_rows_by_four = _make(4, abreast=False)
+    The rows of a block are `n_blocks` apart: see `_emit.rows_apart`.
+    """
+    signature = types.void(
+        X, y, weight, prediction, coef, types.float64, g, out, types.int64, types.int64
+    )
+    return signature, _emit_rows

@@ -1,4 +1,4 @@
-"""The fused kernel for rows of one vector to a few: a few rows at a time, kept in registers.
+"""The fused kernel for rows of one vector to a few: four rows at a time, kept in registers.
 
 The number of features is a constant here, so that coefficients and gradient stay in registers
 from the first row to the last, and a row between its product and its share of the gradient.
@@ -21,11 +21,6 @@ from fastgd.backends.numba._residuals import Residuals
 # over a hundred million equal terms would be off by 1e-11.
 ROWS_A_RUN = {emit.SINGLE: 64, emit.DOUBLE: 4096}
 BLOCK_ROWS = 4
-# Rows, y and weights are fetched so far ahead. Measured in one thread, float32 in main memory: 8 to
-# 16 features go from 0.57-0.75 to about 0.9 of the limit; 1024 and 4096 bytes are no faster. The
-# last line of a row is fetched, too: the next row does not begin there in a slice, and X[::2] of 16
-# features was a third slower than with no prefetch at all.
-BYTES_AHEAD = 2048
 
 
 def _emit_short_rows(context: Any, b: Builder, signature: Any, args: Any) -> Value:
@@ -56,20 +51,11 @@ def _emit_short_rows(context: Any, b: Builder, signature: Any, args: Any) -> Val
     apart = max(1, BLOCK_ROWS // len(firsts))
     sums = [emit.Accumulators(b, scalar, count, len(firsts)) for _ in range(apart)]
 
-    def prefetch(row: Value) -> None:
-        ahead = BYTES_AHEAD // (d * emit.size(stored))
-        for i in range(BLOCK_ROWS):
-            offset = b.mul(b.add(row, const(ahead + i)), stride)
-            for j in range(0, d, emit.LINE_BYTES // emit.size(stored)):
-                emit.prefetch_at(b, X.data, b.add(offset, const(j)))
-            emit.prefetch_at(b, X.data, b.add(offset, const(d - 1)))
-        residuals.prefetch(row, BLOCK_ROWS, BYTES_AHEAD)
-
-    def block(row: Value) -> None:
-        prefetch(row)
+    def block(index: Value) -> None:
+        places = emit.rows_apart(b, b.add(start, index), n_blocks, BLOCK_ROWS)
         rows = []
-        for i in range(BLOCK_ROWS):
-            offset = b.mul(b.add(row, const(i)), stride)
+        for place in places:
+            offset = b.mul(place, stride)
             loads = [emit.load(b, X.data, b.add(offset, const(j)), count, stored) for j in firsts]
             rows.append([emit.convert(b, load, scalar) for load in loads])
         dots = []
@@ -78,7 +64,7 @@ def _emit_short_rows(context: Any, b: Builder, signature: Any, args: Any) -> Val
             for xv, wv in zip(x[1:], w[1:], strict=True):
                 dot = emit.multiply_add(b, xv, wv, dot)
             dots.append(dot)
-        sr = residuals.of_products(emit.row_sums(b, dots), row)
+        sr = residuals.of_products(emit.row_sums(b, dots), places)
         for i, x in enumerate(rows):
             factor = emit.splat_element(b, sr, i, count)
             for v, xv in enumerate(x):
@@ -87,7 +73,7 @@ def _emit_short_rows(context: Any, b: Builder, signature: Any, args: Any) -> Val
     run = ROWS_A_RUN[scalar] // BLOCK_ROWS
     with emit.loop(b, const(0), n_blocks, run) as first:
         with emit.loop(b, first, emit.smaller(b, b.add(first, const(run)), n_blocks)) as index:
-            block(b.add(start, b.mul(index, const(BLOCK_ROWS))))
+            block(index)
         for each in sums:
             each.move_to(b, totals)
         residuals.end_run()
@@ -102,6 +88,8 @@ def _emit_short_rows(context: Any, b: Builder, signature: Any, args: Any) -> Val
 @intrinsic
 def add_short_rows(typingctx, X, y, weight, prediction, coef, intercept, out, start, n_blocks):
     """Add the sums of `n_blocks` blocks of `BLOCK_ROWS` rows from row `start` on to `out`.
+
+    The rows of a block are `n_blocks` apart: see `_emit.rows_apart`.
 
     `coef` is a tuple; its type says in which precision to compute. `out` is (products, squares,
     residuals, and weights where there are any).
