@@ -7,8 +7,10 @@
 Every row times its contestants in turn, in one process, over the same bytes: the yardstick (a
 read-only sum), fastgd in both precisions and numpy's best. "of limit" is the yardstick's time
 over fastgd's: the median of the ratios of one round each, for other users of a machine's memory
-come and go. In cache a call from Python can take longer than the read: there the kernel is timed
-alone, and what a call that reads nothing takes is left out, of fastgd and yardstick alike.
+come and go. Of a slice, whose gaps share lines of cache with it, the yardstick reads the rows
+alone, or all that lies between the first and the last, whichever takes less time. In cache a call
+from Python can take longer than the read: there the kernel is timed alone, and what a call that
+reads nothing takes is left out, of fastgd and yardstick alike.
 """
 
 from __future__ import annotations
@@ -35,10 +37,14 @@ C_FEATURES = (*range(2, 17), 24, 32, 64, 100, 300, 1000, 5000)
 F_FEATURES = (2, 16, 24, 100, 1000, 5000)
 README_ROWS = {("1-D", 1), ("rows", 16), ("columns", 16)}
 README_ROWS |= {("C", d) for d in (2, 4, 8, 16, 100, 1000, 5000)} | {("F", d) for d in (16, 100)}
+SLICES = ("rows", "columns")
 IN_CACHE = 4 << 20  # bytes
 LEAST_ROUNDS = 5
 # Threads of a BLAS go on spinning for a while after a call, and slow what is timed next.
 BLAS_REST = 0.1  # seconds
+
+
+Times = NDArray[np.float64]
 
 
 class Case(NamedTuple):
@@ -77,7 +83,7 @@ def cases(sizes: str) -> Iterator[Case]:
 
 
 def arrays(case: Case, buffer: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], int]:
-    """X, y and the elements of `buffer` they occupy; X is read where it lies in `buffer`."""
+    """X and y within `buffer`, and how many elements they have."""
     d = case.d
     spread = 2 if case.layout in ("rows", "columns") else 1
     n = len(buffer) // (spread * d + 1)
@@ -110,17 +116,29 @@ def numpy_best(X: NDArray[Any], y: NDArray[Any], w: NDArray[Any]) -> Callable[[]
     return two_calls
 
 
-def rounds(calls: dict[str, Callable[[], Any]], seconds: float) -> NDArray[np.float64]:
-    """Seconds of each of `calls`, a row for each round."""
-    sizes = [batch_size(call) for call in calls.values()]
-    times = []
-    end = perf_counter() + seconds
-    while len(times) < LEAST_ROUNDS or perf_counter() < end:
-        batches = zip(calls.values(), sizes, strict=True)
-        times.append([time_batch(call, size) / size for call, size in batches])
+def rounds(calls: dict[str, Callable[[], Any]], seconds: float) -> dict[str, Times]:
+    """Seconds of each of `calls` in every round."""
+    sizes = {name: batch_size(call) for name, call in calls.items()}
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    end, done = perf_counter() + seconds, 0
+    while done < LEAST_ROUNDS or perf_counter() < end:
+        for name, call in calls.items():
+            times[name].append(time_batch(call, sizes[name]) / sizes[name])
         if "numpy" in calls:
             sleep(BLAS_REST)
-    return np.array(times)
+        done += 1
+    return {name: np.array(each) for name, each in times.items()}
+
+
+def yardsticks(
+    case: Case, X: NDArray[Any], y: NDArray[Any], read: NDArray[Any], threads: int
+) -> dict[str, Callable[[], Any]]:
+    """Read-only sums over X and y, which are all of `read` but the gaps of a slice."""
+    limits: dict[str, Callable[[], Any]] = {"limit": reader(read, threads)}
+    if case.layout in SLICES:
+        rows, targets = reader(X, threads), reader(y, threads)
+        limits["limit of rows"] = lambda: (rows(), targets())
+    return limits
 
 
 def kernel_alone(read: Pass, w: NDArray[Any]) -> Callable[[int], Any]:
@@ -142,39 +160,42 @@ def measure(case: Case, buffer: NDArray[Any], threads: int, seconds: float) -> R
     if buffer.nbytes < IN_CACHE:
         times = kernel_times(passes, w, buffer[:n_read], n, seconds)
     else:
-        calls: dict[str, Callable[[], Any]] = {"limit": reader(buffer[:n_read], threads)}
-        for name, read in passes.items():
-            calls[name] = lambda read=read: read(w, 0.5)
+        read = buffer if case.layout in SLICES else buffer[:n_read]
+        calls = yardsticks(case, X, y, read, threads)
+        for name, each in passes.items():
+            calls[name] = lambda each=each: each(w, 0.5)
         if not case.extra:
             calls["numpy"] = numpy_best(X, y, w.astype(X.dtype))
         times = rounds(calls, seconds)
-    limit, single, double, *numpy = times.T
-    for read in passes.values():
-        read.__exit__(None, None, None)
+    for each in passes.values():
+        each.__exit__(None, None, None)
+    limit = np.minimum(times["limit"], times.get("limit of rows", np.inf))
     return Row(
         *case,
         str(X.dtype),
         n_read * X.itemsize / 1e6,
         threads,
         n_read * X.itemsize / float(np.median(limit)) / 1e9,
-        float(np.median(limit / single)),
-        float(np.median(limit / double)),
-        float(np.median(numpy[0] / double)) if numpy else np.nan,
+        float(np.median(limit / times["single"])),
+        float(np.median(limit / times["double"])),
+        float(np.median(times["numpy"] / times["double"])) if "numpy" in times else np.nan,
     )
 
 
 def kernel_times(
     passes: dict[str, Pass], w: NDArray[Any], values: NDArray[Any], n: int, seconds: float
-) -> NDArray[np.float64]:
+) -> dict[str, Times]:
     """Seconds of yardstick and kernels, less what a call of each takes that reads nothing."""
-    works = [(len(values), lambda stop: fastest_sum(values[:stop]))]
-    works += [(n, kernel_alone(read, w)) for read in passes.values()]
+    works: dict[str, tuple[int, Callable[[int], Any]]] = {
+        "limit": (len(values), lambda stop: fastest_sum(values[:stop]))
+    }
+    works |= {name: (n, kernel_alone(read, w)) for name, read in passes.items()}
     calls: dict[str, Callable[[], Any]] = {}
-    for number, (size, work) in enumerate(works):
-        calls[f"{number}"] = lambda work=work, size=size: work(size)
-        calls[f"{number} of nothing"] = lambda work=work: work(0)
+    for name, (size, work) in works.items():
+        calls[name] = lambda work=work, size=size: work(size)
+        calls[f"{name} of nothing"] = lambda work=work: work(0)
     times = rounds(calls, seconds)
-    return times[:, ::2] - times[:, 1::2]
+    return {name: times[name] - times[f"{name} of nothing"] for name in works}
 
 
 HEADER = (

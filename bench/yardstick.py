@@ -30,16 +30,33 @@ def fastest_sum(x):
     return (a + b) + (c + d)
 
 
+@njit(nogil=True, fastmath={"reassoc"})
+def fastest_row_sum(x):
+    """The sum of `x` of contiguous rows with gaps between them, read as four streams."""
+    n = x.shape[0] // 4
+    total = x.dtype.type(0)
+    for i in range(n):
+        for j in range(x.shape[1]):
+            total += (x[i, j] + x[n + i, j]) + (x[2 * n + i, j] + x[3 * n + i, j])
+    for i in range(4 * n, x.shape[0]):
+        for j in range(x.shape[1]):
+            total += x[i, j]
+    return total
+
+
 def reader(array: NDArray[np.floating], n_threads: int) -> Callable[[], float]:
-    """A function that sums `array`, contiguous and 1-D, in groups shared by `n_threads`.
+    """A function that sums `array` in groups shared by `n_threads`.
+
+    It is contiguous and 1-D, or of contiguous rows.
 
     A sum in vectors does the least that a reader of every byte can do. Four streams at once are the
     fastest form found: of 410 MB, one thread reads 20 GB/s so, 16 in one stream and 14 in NumPy's
     ``x @ x``; fetching ahead in software, eight streams, and larger or fewer groups are no faster.
     In cache one stream and four are level.
     """
-    if len(array) * array.itemsize < (4 << 20):
-        return lambda: float(fastest_sum(array))
+    total = fastest_sum if array.ndim == 1 else fastest_row_sum
+    if array.nbytes < (4 << 20):
+        return lambda: float(total(array))
     bounds = np.linspace(0, len(array), GROUPS + 1).astype(np.int64)
     parts = [array[start:stop] for start, stop in pairwise(bounds)]
     sums = np.zeros(GROUPS)
@@ -47,7 +64,7 @@ def reader(array: NDArray[np.floating], n_threads: int) -> Callable[[], float]:
     def read() -> float:
         team = Team(n_threads)
         try:
-            team.run(lambda group: sums.__setitem__(group, fastest_sum(parts[group])), GROUPS)
+            team.run(lambda group: sums.__setitem__(group, total(parts[group])), GROUPS)
         finally:
             team.close()
         return float(sums.sum())
