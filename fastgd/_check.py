@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable
 from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,26 +17,29 @@ def real(name: str, value: object, *, positive: bool = False) -> float:
     """A finite real number; greater than zero if `positive`, else not negative."""
     bound = "greater than 0" if positive else "0 or more"
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a real number {bound}, got {_describe(value)}")
-    number = float(value)
+        raise TypeError(f"{name} must be a real number {bound}, got {describe(value)}")
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        number = math.inf
     if not math.isfinite(number) or number < 0 or (positive and number == 0):
-        raise ValueError(f"{name} must be finite and {bound}, got {value!r}")
+        raise ValueError(f"{name} must be finite and {bound}, got {shortened(value)}")
     return number
 
 
 def integer(name: str, value: object, *, least: int) -> int:
     """A whole number of at least `least`."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be an integer of at least {least}, got {_describe(value)}")
+        raise TypeError(f"{name} must be an integer of at least {least}, got {describe(value)}")
     if value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+        raise ValueError(f"{name} must be an integer of at least {least}, got {shortened(value)}")
     return int(value)
 
 
 def flag(name: str, value: object) -> bool:
     """True or False, and nothing that merely behaves like them."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, got {_describe(value)}")
+        raise TypeError(f"{name} must be True or False, got {describe(value)}")
     return bool(value)
 
 
@@ -42,7 +48,7 @@ def choice(name: str, value: object, valid: Iterable[str]) -> str:
     names = list(valid)
     if not isinstance(value, str) or value not in names:
         listed = ", ".join(repr(known) for known in names)
-        raise ValueError(f"{name} must be one of {listed}; got {_describe(value)}")
+        raise ValueError(f"{name} must be one of {listed}; got {describe(value)}")
     return value
 
 
@@ -85,15 +91,45 @@ def _numbers(name: str, value: object, wanted: str) -> NDArray[np.float64]:
     except ValueError as error:
         raise ValueError(f"{name} must be {wanted}: {error}") from None
     if given.dtype.kind not in "fiu":
-        raise TypeError(f"{name} must be {wanted} of real numbers; got {_describe(value)}")
+        raise TypeError(f"{name} must be {wanted} of real numbers; got {describe(value)}")
     numbers = given.astype(np.float64)  # always a copy: the caller's array is never aliased
     if not np.isfinite(numbers).all():
         raise ValueError(f"{name} must be finite; got NaN or infinity")
     return numbers
 
 
-def _describe(value: object) -> str:
+def float_dtype(name: str, value: Any) -> np.dtype[Any]:
+    """float32 or float64, under any of their names."""
+    try:
+        # NumPy takes None for float64.
+        dtype: np.dtype[Any] | None = None if value is None else np.dtype(value)
+    except TypeError:
+        dtype = None
+    if dtype is None:
+        raise TypeError(f"{name} must be float32 or float64; got {describe(value)}")
+    if dtype not in (np.float32, np.float64):
+        raise ValueError(f"{name} must be float32 or float64; got {dtype}")
+    return np.dtype(dtype)
+
+
+def path(name: str, value: object) -> Path:
+    """A place in the file system."""
+    if not isinstance(value, (str, os.PathLike)) or isinstance(os.fspath(value), bytes):
+        raise TypeError(f"{name} must be a str or path-like; got {describe(value)}")
+    return Path(value)
+
+
+def describe(value: object) -> str:
+    """A value and its type, at a length for messages."""
     if isinstance(value, np.ndarray):
         return f"an array of dtype {value.dtype} and shape {value.shape}"
-    shown = repr(value)
-    return f"{shown if len(shown) <= 60 else shown[:57] + '...'} ({type(value).__name__})"
+    return f"{shortened(value)} ({type(value).__name__})"
+
+
+def shortened(value: object) -> str:
+    """The repr, or as much of it as a line of text bears."""
+    try:
+        shown = repr(value)
+    except ValueError:  # Python does not print integers of thousands of digits
+        shown = "..."
+    return shown if len(shown) <= 60 else shown[:57] + "..."

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import product
+from numbers import Number
 from operator import add
 from typing import Any
 
@@ -204,9 +205,15 @@ def _grid(alpha: object, learning_rate: object, max_iter: object) -> list[Settin
 
 
 def _values(name: str, value: object) -> list[Any]:
-    if isinstance(value, str) or np.ndim(value) > 1:  # type: ignore[arg-type]
-        raise TypeError(f"{name} must be a number or a sequence of numbers, got {value!r}")
-    values = list(value) if np.ndim(value) == 1 else [value]  # type: ignore[arg-type, call-overload]
+    try:
+        n_axes = np.ndim(value)  # type: ignore[arg-type]
+    except ValueError:  # ragged
+        n_axes = 2
+    if n_axes > 1 or (n_axes == 0 and not isinstance(value, (Number, np.ndarray))):
+        raise TypeError(
+            f"{name} must be a number or a sequence of numbers, got {_check.describe(value)}"
+        )
+    values = list(value) if n_axes == 1 else [value]  # type: ignore[call-overload]
     if not values:
         raise ValueError(f"{name} must hold at least one number")
     return values

@@ -21,7 +21,8 @@ def number_of_folds(cv: object, n_samples: int) -> int:
     """`cv`, if it is a number of folds that `n_samples` can be divided into."""
     if np.ndim(cv) > 0 or hasattr(cv, "split"):  # type: ignore[arg-type]
         raise TypeError(
-            "cv must be a number of folds: folds of arbitrary rows would need more than one read"
+            "cv must be a number of folds, since folds of arbitrary rows would need more than one "
+            f"read; got {_check.describe(cv)}"
         )
     n_folds = _check.integer("cv", cv, least=2)
     if n_folds > n_samples:
@@ -38,6 +39,8 @@ def given_folds(folds: Sequence[Moments], y: object, sample_weight: object) -> l
         raise ValueError(f"X must be moments of at least 2 folds; got {len(folds)}")
     if not folds[0].single_target:
         raise ValueError(f"X must be moments of one target, from 1-D y; got {folds[0].n_targets}")
+    for other in folds[1:]:
+        folds[0].check_alike(other)
     return list(folds)
 
 

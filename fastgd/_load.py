@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd import _check
 from fastgd._files import read_json
 from fastgd._inference import infer
 from fastgd._result import FORMAT, VERSION, FitResult, StopReason, saved_fields
@@ -45,7 +45,7 @@ def load(path: str | os.PathLike[str]) -> FitResult:
     >>> again.predict(10) == result.predict(10)
     True
     """
-    found = read_json(Path(path), FORMAT, VERSION)
+    found = read_json(_check.path("path", path), FORMAT, VERSION)
     try:
         return _result({name: found[name] for name in saved_fields()})
     except (KeyError, TypeError, ValueError, OverflowError) as error:

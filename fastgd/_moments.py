@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -137,6 +136,9 @@ class Moments:
             If `factor` is not a positive number.
         """
         f = _check.real("factor", factor, positive=True)
+        least, most = np.finfo(np.float64).tiny, np.finfo(np.float64).max
+        if not (least < self.weight_sum * f < most and self.scatter.max() * f < most):
+            raise ValueError(f"factor={f:g} takes the sums beyond the range of float64")
         return replace(self, weight_sum=self.weight_sum * f, scatter=self.scatter * f)
 
     def penalised(self, alpha: float) -> Moments:
@@ -149,7 +151,7 @@ class Moments:
 
     def __add__(self, other: Moments) -> Moments:
         """Moments of both data sets together."""
-        self._check_alike(other)
+        self.check_alike(other)
         total = self.weight_sum + other.weight_sum
         shift = other.mean - self.mean
         between = np.outer(shift, shift) * (self.weight_sum * other.weight_sum / total)
@@ -169,7 +171,7 @@ class Moments:
         ValueError
             If nothing is left, or `other` cannot have been a part.
         """
-        self._check_alike(other)
+        self.check_alike(other)
         n_left = self.n_samples - other.n_samples
         left = self.weight_sum - other.weight_sum
         if n_left <= 0 or left <= 0.0:
@@ -228,7 +230,7 @@ class Moments:
         }
         if self.feature_names is not None:
             fields["feature_names"] = np.array(self.feature_names)
-        write_npz(Path(path), FORMAT, VERSION, fields)
+        write_npz(_check.path("path", path), FORMAT, VERSION, fields)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Moments:
@@ -241,7 +243,7 @@ class Moments:
         ValueError
             If it is not a file of moments, is of a newer version, or is damaged.
         """
-        fields = read_npz(Path(path), FORMAT, VERSION)
+        fields = read_npz(_check.path("path", path), FORMAT, VERSION)
         names = fields.get("feature_names")  # not in files of earlier releases
         try:
             moments = cls(
@@ -262,7 +264,8 @@ class Moments:
     def _kind(self) -> tuple[int, int, bool, bool]:
         return self.n_features, self.n_targets, self.one_dimensional, self.single_target
 
-    def _check_alike(self, other: Moments) -> None:
+    def check_alike(self, other: Moments) -> None:
+        """Raise unless `other` are moments of the same columns."""
         if not isinstance(other, Moments):
             raise TypeError(f"moments combine with moments, not with {type(other).__name__}")
         if self._kind() != other._kind():

@@ -236,7 +236,8 @@ def as_real_array(name: str, value: object) -> NDArray[Any]:
     except ValueError as error:
         raise ValueError(f"{name} cannot be read as an array of numbers: {error}") from None
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must hold real numbers; got dtype {array.dtype}")
+        given = "" if isinstance(value, np.ndarray) else f", from {_check.describe(value)}"
+        raise TypeError(f"{name} must hold real numbers; got dtype {array.dtype}{given}")
     return array
 
 

@@ -7,12 +7,12 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastgd import _check
 from fastgd._files import write_json
 from fastgd._predict import predict
 
@@ -120,6 +120,8 @@ class FitResult:
             except ImportError:
                 raise ImportError("plot() needs matplotlib: pip install matplotlib") from None
             _, ax = plt.subplots()
+        elif not hasattr(ax, "set_yscale"):
+            raise TypeError(f"ax must be matplotlib axes; got {_check.describe(ax)}")
         ax.plot(np.arange(len(self.loss_history)), self.loss_history)
         if (self.loss_history > 0.0).all():
             ax.set_yscale("log")
@@ -210,7 +212,7 @@ class FitResult:
             If it cannot be written; what was at `path` is then still there.
         """
         values = {name: _plain(getattr(self, name)) for name in saved_fields()}
-        write_json(Path(path), FORMAT, VERSION, values)
+        write_json(_check.path("path", path), FORMAT, VERSION, values)
 
 
 def _plain(value: Any) -> Any:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from fastgd import _check
+
 SCHEDULES = ("constant", "invscaling", "adaptive")
 # As scikit-learn's SGDRegressor has it: divided by 5 each time the loss fails to fall.
 ADAPTIVE_FACTOR = 5.0
@@ -61,10 +63,14 @@ class Schedule:
 
     def _called(self, epoch: int) -> float:
         assert callable(self._kind)
-        rate = float(self._kind(epoch))
+        returned = self._kind(epoch)
+        try:
+            rate = float(returned)
+        except (TypeError, ValueError):
+            rate = math.nan
         if not math.isfinite(rate) or rate <= 0.0:
             raise ValueError(
                 f"learning_rate must return a finite number greater than 0; "
-                f"for epoch {epoch} it returned {rate!r}"
+                f"for epoch {epoch} it returned {_check.describe(returned)}"
             )
         return rate

@@ -15,6 +15,9 @@ from fastgd._fit import fit
 from fastgd._gradient import mse_and_gradient
 from fastgd.backends import PRECISIONS
 
+# One kernel serves all numbers of features from some hundreds on.
+MOST_FEATURES = 1_000_000
+
 
 def warmup(
     n_features: int = 1,
@@ -56,9 +59,9 @@ def warmup(
     _check.choice("order", order, ["C", "F"])
     _check.flag("sample_weight", sample_weight)
     _check.choice("precision", precision, PRECISIONS)
-    element = np.dtype(dtype)
-    if element not in (np.float32, np.float64):
-        raise ValueError(f"dtype must be float32 or float64; got {element}")
+    element = _check.float_dtype("dtype", dtype)
+    if d > MOST_FEATURES:
+        raise ValueError(f"n_features must be at most {MOST_FEATURES:,}, got {d}")
     X = np.ones((4, d), element, order=order)
     X[::2] = 2.0
     y = np.arange(4, dtype=element)

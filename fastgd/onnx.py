@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastgd import _check
 from fastgd._result import FitResult
 
 try:
@@ -37,8 +38,8 @@ def to_onnx(result: FitResult, dtype: Any = np.float32) -> onnx.ModelProto:
 
     Raises
     ------
-    ValueError
-        If `dtype` is another one.
+    TypeError, ValueError
+        If `result` is none, or `dtype` another one.
 
     Examples
     --------
@@ -50,9 +51,9 @@ def to_onnx(result: FitResult, dtype: Any = np.float32) -> onnx.ModelProto:
     >>> ReferenceEvaluator(model).run(None, {"X": X})[0].round(3).ravel().tolist()
     [2.0, 4.0, 7.0, 7.0]
     """
-    kind = np.dtype(dtype)
-    if kind not in (np.float32, np.float64):
-        raise ValueError(f"dtype must be float32 or float64; got {kind}")
+    if not isinstance(result, FitResult):
+        raise TypeError(f"result must be a fastgd.FitResult; got {_check.describe(result)}")
+    kind = _check.float_dtype("dtype", dtype)
     element = helper.np_dtype_to_tensor_dtype(kind)
     assert element in (TensorProto.FLOAT, TensorProto.DOUBLE)
     coef = np.asarray(result.coef, kind).reshape(-1, 1)

@@ -118,7 +118,7 @@ def joblib(backend):
     from joblib import Parallel, delayed
 
     expected = bits_of_fit()
-    found = Parallel(n_jobs=3, backend=backend)(delayed(call)(i) for i in range(6))
+    found = Parallel(n_jobs=2, backend=backend)(delayed(call)(i) for i in range(6))
     assert found == [expected] * 6
     X, y = data()  # which joblib hands to its processes as a read-only memory map
     found = Parallel(n_jobs=2, backend=backend, max_nbytes=1000)(

@@ -280,7 +280,7 @@ class TestBadArguments:
             ({"alpha": []}, ValueError, "alpha must hold at least one number"),
             ({"alpha": "0.1"}, TypeError, "alpha must be"),
             ({"alpha": ["0.1"]}, TypeError, "alpha must be a real number"),
-            ({"alpha": None}, TypeError, "alpha must be a real number"),
+            ({"alpha": None}, TypeError, "alpha must be a number or a sequence"),
             ({"alpha": [[0.1]]}, TypeError, "alpha must be"),
             ({"alpha": {0.1}}, TypeError, "alpha must be"),
             ({"learning_rate": 0.1}, ValueError, "given together"),

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import MultiOutputMixin
 
+from fastgd import _check
 from fastgd._errors import warning_class
 from fastgd._fit import fit
 from fastgd._moments import Moments
@@ -224,7 +225,8 @@ backend, precision, n_threads, callback, verbose, progress
     def _start(self, targets: tuple[int, ...]) -> dict[str, Any]:
         """Where to start: where the last fit ended, if it was of as many columns."""
         coef = getattr(self, "coef_", None)
-        if not self.warm_start or coef is None or coef.shape != (*targets, self.n_features_in_):
+        warm_start = _check.flag("warm_start", self.warm_start)
+        if not warm_start or coef is None or coef.shape != (*targets, self.n_features_in_):
             return {}
         start = {"coef_init": coef.T, "intercept_init": self.intercept_}
         if not self.fit_intercept:
