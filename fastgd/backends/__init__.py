@@ -29,6 +29,8 @@ BACKENDS = {
 
 
 PRECISIONS = ("double", "single")
+# Of moments only: sums in double-double.
+MOMENTS_PRECISIONS = (*PRECISIONS, "exact")
 
 
 class Sums(NamedTuple):
@@ -63,11 +65,14 @@ class RawMoments(NamedTuple):
         Weighted means.
     scatter : ndarray of shape (n_columns, n_columns), float64
         sum of s * (z - mean) (z - mean)' over samples z.
+    low : tuple of float, ndarray and ndarray, or None
+        What float64 leaves of each, where the sums are exact.
     """
 
     weights: float
     mean: NDArray[np.float64]
     scatter: NDArray[np.float64]
+    low: tuple[float, NDArray[np.float64], NDArray[np.float64]] | None = None
 
 
 # A compiled loop of gradient descent on moments; see backends/numba/_replay.py for its arguments.
@@ -107,7 +112,10 @@ class Backend(Protocol):
     def moments(
         self, problem: Problem, n_threads: int | None, precision: str = "double"
     ) -> RawMoments:
-        """Read X and y once for their first and second moments."""
+        """Read X and y once for their first and second moments.
+
+        With the precision "exact", products and sums are double-doubles.
+        """
         ...
 
     def load_replay(self) -> Replay | None:

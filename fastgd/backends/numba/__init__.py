@@ -18,6 +18,7 @@ from fastgd._threads import Team, available_threads
 from fastgd.backends import ColumnStatistics, RawMoments, Sums
 from fastgd.backends.numba._choice import GROUP_ROWS, choose_kernel, pass_rows
 from fastgd.backends.numba._compile import compiled
+from fastgd.backends.numba._exact import read_exactly
 from fastgd.backends.numba._moments import read_moments
 from fastgd.backends.numba._replay import load_replay
 from fastgd.backends.numba._signatures import fused_signature
@@ -134,6 +135,8 @@ def open_pass(
 
 def moments(problem: Problem, n_threads: int | None, precision: str = "double") -> RawMoments:
     """Read X and y once for their first and second moments."""
+    if precision == "exact":
+        return read_exactly(problem, n_threads)
     return read_moments(problem, n_threads, precision)
 
 
