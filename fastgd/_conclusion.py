@@ -58,6 +58,10 @@ def _result(
 ) -> FitResult:
     last, coordinates = descent.last, objective.coordinates
     coef, intercept = coordinates.from_params(last.params)
+    if read.solution is not None and settings.method == "cg":  # less what coordinates round
+        coef = read.solution.coef.reshape(coef.shape)
+        intercept = read.solution.intercept
+        intercept = intercept if coordinates.targets else float(intercept[0])
     slopes = thresholds(settings.penalty, coordinates, judge.gradient_scale)
     gradient = least_subgradient(last.gradient, last.params, slopes) / judge.gradient_scale
     rate = judge.learning_rate

@@ -177,6 +177,8 @@ class Factor:
         Symmetric, positive semi-definite, with diagonal elements of 1 to 4, or 0.
     least : ndarray of shape (n,)
         Pivots below these are rounding: the column is a sum of others.
+    length : ndarray of shape (n,)
+        Of the columns, by which solutions are measured.
 
     Attributes
     ----------
@@ -187,7 +189,7 @@ class Factor:
         Column ``others[j]`` is the sum of the basic columns times ``dependence[:, j]``.
     """
 
-    def __init__(self, matrix: DoubleDouble, least: Array) -> None:
+    def __init__(self, matrix: DoubleDouble, least: Array, length: Array) -> None:
         rest, order = matrix.copy(), np.arange(matrix.shape[0])
         lower, n = zeros(matrix.shape), matrix.shape[0]
         rank = n
@@ -213,6 +215,7 @@ class Factor:
         self.rank, self.basic, self.others = rank, order[:rank], order[rank:]
         self._lower = lower[:rank, :rank]
         self.dependence = self._solve_upper(lower[rank:, :rank].T)
+        self._length = length
 
     def solve(self, b: DoubleDouble) -> DoubleDouble:
         """The shortest solution of ``matrix @ x = b``, with b of shape (n, m)."""
@@ -221,15 +224,16 @@ class Factor:
         if not len(self.others):
             whole.put(self.basic, x)
             return whole
-        # All solutions are those with x[basic] + dependence @ x[others] = basic solution.
-        square = matmul(self.dependence, self.dependence.T)
-        square = square + DoubleDouble.of(np.eye(self.rank))
-        size = 2.0 ** -np.floor(np.log2(np.sqrt(np.diagonal(square.high))))
-        scale = size[:, np.newaxis]
-        shortest = Factor(square.scaled(scale * size), np.zeros(self.rank))
-        x = shortest.solve(x.scaled(scale)).scaled(scale)
-        whole.put(self.basic, x)
-        whole.put(self.others, matmul(self.dependence.T, x))
+        # All solutions are those with x[basic] + dependence @ x[others] = the basic one.
+        basic, others = (self._length[part][:, np.newaxis] for part in (self.basic, self.others))
+        along = self.dependence * basic / others.T
+        square = matmul(along, along.T) + DoubleDouble.of(np.eye(self.rank))
+        scale = np.ldexp(1.0, -np.frexp(np.sqrt(np.diagonal(square.high)))[1])[:, np.newaxis]
+        none = np.zeros(self.rank)
+        inner = Factor(square.scaled(scale).scaled(scale.T), none, none)
+        shortest = inner.solve((x * basic).scaled(scale)).scaled(scale)
+        whole.put(self.basic, shortest / basic)
+        whole.put(self.others, matmul(along.T, shortest) / others)
         return whole
 
     def _solve_lower(self, b: DoubleDouble) -> DoubleDouble:

@@ -36,10 +36,9 @@ class ExactMoments(NamedTuple):
         return Low(float(self.weights.low), self.mean.low, self.scatter.low)
 
     @property
-    def raw(self) -> RawMoments:
-        """As a backend returns them."""
-        low = self.low
-        return RawMoments(float(self.weights.high), self.mean.high, self.scatter.high, tuple(low))
+    def rounded(self) -> RawMoments:
+        """The high parts."""
+        return RawMoments(float(self.weights.high), self.mean.high, self.scatter.high)
 
 
 def centred(gram: DoubleDouble) -> ExactMoments:
@@ -119,7 +118,7 @@ def solution(moments: ExactMoments, n_features: int, fit_intercept: bool) -> Sol
     with np.errstate(divide="ignore", invalid="ignore"):
         least = d * ROUNDING * (1.0 + np.where(kept, far / squares, 0.0))
     gram, products = whole[:d, :d].scaled(scale).scaled(column), whole[:d, d:]
-    factor = Factor(gram, least)
+    factor = Factor(gram, least, np.where(kept, size * scale, 1.0))
     coef = factor.solve(products.scaled(column)).scaled(column)
     explained = (products * coef).sum()
     rest = DoubleDouble(np.diagonal(whole.high)[d:], np.diagonal(whole.low)[d:]) - explained

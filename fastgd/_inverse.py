@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -22,10 +23,21 @@ ROUNDING = float(np.finfo(np.float64).eps)
 
 
 class Inverse(NamedTuple):
-    """``solve(b)`` is the shortest solution of ``matrix @ x = b`` in columns of equal length."""
+    """``solve(b)`` is the shortest solution of ``matrix @ x = b`` in columns of equal length.
+
+    Attributes
+    ----------
+    solve : callable
+    rank : int
+        Columns of zeros do not count.
+    inflation : callable
+        The largest variance inflation: of a column's squares over what the other columns leave of
+        them unexplained. Infinite where that is nothing.
+    """
 
     solve: Callable[[Array], Array]
     rank: int
+    inflation: Callable[[], float]
 
 
 def inverse_of(matrix: Array) -> Inverse:
@@ -49,7 +61,12 @@ def inverse_of(matrix: Array) -> Inverse:
         scale = inverse_size if b.ndim == 1 else inverse_size[:, np.newaxis]
         return scale * inner(scale * b)
 
-    return Inverse(scaled_solve, rank)
+    def inflation() -> float:
+        if rank < int((size > 0.0).sum()):
+            return math.inf
+        return float(np.diagonal(inner(np.eye(len(matrix)))).max())
+
+    return Inverse(scaled_solve, rank, inflation)
 
 
 def _by_cholesky(matrix: Array) -> Callable[[Array], Array] | None:

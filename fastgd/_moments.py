@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastgd import _check
 from fastgd._double_double import DoubleDouble
-from fastgd._exact import ExactMoments, Low, merged, without
+from fastgd._exact import ExactMoments, Low, centred, merged, without
 from fastgd._files import read_npz, write_npz
 from fastgd._problem import Problem, as_problem, check_finite_sums
 from fastgd._settings import check_n_threads
@@ -371,7 +371,8 @@ class Moments:
 def _are_same(low: Low | None, other: Low | None) -> bool:
     if low is None or other is None:
         return low is other
-    return all(np.array_equal(a, b) for a, b in zip(low, other, strict=True))
+    pairs = zip(low, other, strict=True)
+    return all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in pairs)
 
 
 def _are_strings(values: tuple[object, ...]) -> bool:
@@ -380,7 +381,14 @@ def _are_strings(values: tuple[object, ...]) -> bool:
 
 def moments_of(problem: Problem, backend: str, precision: str, n_threads: int | None) -> Moments:
     """Moments of a checked problem."""
-    raw = load_backend(backend).moments(problem, n_threads, precision)
+    module = load_backend(backend)
+    low = None
+    if precision == "exact":
+        with np.errstate(over="ignore", invalid="ignore"):
+            exact = centred(module.exact_products(problem, n_threads))
+        raw, low = exact.rounded, exact.low
+    else:
+        raw = module.moments(problem, n_threads, precision)
     check_finite_sums(problem, raw.weights, raw.mean, raw.scatter)
     return Moments(
         n_samples=problem.n_samples,
@@ -391,5 +399,5 @@ def moments_of(problem: Problem, backend: str, precision: str, n_threads: int | 
         one_dimensional=problem.one_dimensional,
         single_target=problem.y.ndim == 1,
         feature_names=problem.feature_names,
-        low=None if raw.low is None else Low(*raw.low),
+        low=low,
     )

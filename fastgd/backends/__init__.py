@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._double_double import DoubleDouble
 from fastgd._problem import Floats, Problem
 
 # Import strings, so that choosing one backend imports no other.
@@ -31,6 +32,7 @@ BACKENDS = {
 PRECISIONS = ("double", "single")
 # Of moments only: sums in double-double.
 MOMENTS_PRECISIONS = (*PRECISIONS, "exact")
+FIT_PRECISIONS = ("auto", *MOMENTS_PRECISIONS)
 
 
 class Sums(NamedTuple):
@@ -65,14 +67,11 @@ class RawMoments(NamedTuple):
         Weighted means.
     scatter : ndarray of shape (n_columns, n_columns), float64
         sum of s * (z - mean) (z - mean)' over samples z.
-    low : tuple of float, ndarray and ndarray, or None
-        What float64 leaves of each, where the sums are exact.
     """
 
     weights: float
     mean: NDArray[np.float64]
     scatter: NDArray[np.float64]
-    low: tuple[float, NDArray[np.float64], NDArray[np.float64]] | None = None
 
 
 # A compiled loop of gradient descent on moments; see backends/numba/_replay.py for its arguments.
@@ -112,9 +111,13 @@ class Backend(Protocol):
     def moments(
         self, problem: Problem, n_threads: int | None, precision: str = "double"
     ) -> RawMoments:
-        """Read X and y once for their first and second moments.
+        """Read X and y once for their first and second moments."""
+        ...
 
-        With the precision "exact", products and sums are double-doubles.
+    def exact_products(self, problem: Problem, n_threads: int | None) -> DoubleDouble:
+        """Read X and y once for sums of s * z z', in double-double.
+
+        z are the rows of X and y side by side, followed by a 1. Symmetric.
         """
         ...
 

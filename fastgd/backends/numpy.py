@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._double_double import DoubleDouble, zeros
-from fastgd._exact import centred
 from fastgd._problem import Floats, Problem
 from fastgd.backends import ColumnStatistics, Pass, RawMoments, Sums
 
@@ -137,8 +136,6 @@ def column_statistics(problem: Problem, n_threads: int | None) -> ColumnStatisti
 
 def moments(problem: Problem, n_threads: int | None, precision: str = "double") -> RawMoments:
     """First and second moments: means first, then the scatter about them, block by block."""
-    if precision == "exact":
-        return _exact_moments(problem)
     weight = problem.sample_weight
     n = problem.n_samples
     dtype = problem.X.dtype if precision == "single" else np.dtype(np.float64)
@@ -164,7 +161,7 @@ def moments(problem: Problem, n_threads: int | None, precision: str = "double") 
     return RawMoments(total, mean, scatter)
 
 
-def _exact_moments(problem: Problem) -> RawMoments:
+def exact_products(problem: Problem, n_threads: int | None) -> DoubleDouble:
     """All cross products in double-double, added in pairs of rows and then block by block."""
     n_columns = problem.n_features + (problem.y.shape[1] if problem.y.ndim == 2 else 1) + 1
     gram = zeros((n_columns, n_columns))
@@ -178,7 +175,8 @@ def _exact_moments(problem: Problem) -> RawMoments:
             rows = [(weighed[:, j, np.newaxis] * Z).sum() for j in range(n_columns)]
             high, low = (np.stack([getattr(row, name) for row in rows]) for name in ("high", "low"))
             gram = gram + DoubleDouble(high, low)
-        return centred(gram).raw
+        high, low = (np.triu(part) + np.triu(part, 1).T for part in (gram.high, gram.low))
+        return DoubleDouble(high, low)
 
 
 def load_replay() -> None:

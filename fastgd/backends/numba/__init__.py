@@ -13,6 +13,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._double_double import DoubleDouble
 from fastgd._problem import Floats, Problem
 from fastgd._threads import Team, available_threads
 from fastgd.backends import ColumnStatistics, RawMoments, Sums
@@ -35,7 +36,7 @@ TARGETS_BLOCK_BYTES = 256 << 10
 # makes one chain of them, of which each addition waits for the one before.
 FUSED_FASTMATH = frozenset({"contract"})
 
-__all__ = ["column_statistics", "load_replay", "moments", "open_pass"]
+__all__ = ["column_statistics", "exact_products", "load_replay", "moments", "open_pass"]
 
 
 class Pass:
@@ -135,9 +136,12 @@ def open_pass(
 
 def moments(problem: Problem, n_threads: int | None, precision: str = "double") -> RawMoments:
     """Read X and y once for their first and second moments."""
-    if precision == "exact":
-        return read_exactly(problem, n_threads)
     return read_moments(problem, n_threads, precision)
+
+
+def exact_products(problem: Problem, n_threads: int | None) -> DoubleDouble:
+    """Read X and y once for the sums of all products, in double-double."""
+    return read_exactly(problem, n_threads)
 
 
 def column_statistics(problem: Problem, n_threads: int | None) -> ColumnStatistics:

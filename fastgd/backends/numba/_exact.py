@@ -18,10 +18,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastgd._double_double import DoubleDouble
-from fastgd._exact import centred
 from fastgd._problem import Problem
 from fastgd._threads import ordered_sum
-from fastgd.backends import RawMoments
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba import _pack
 from fastgd.backends.numba._compile import compiled
@@ -83,9 +81,7 @@ def _emit_products(context: Any, b: Builder, signature: Any, args: Any, kind: st
         totals = list(zip(sums.get(b), errors.get(b), strict=True))
         for k in range(n_left):
             for m in range(k if diagonal else 0, n_right):
-                place = b.add(
-                    b.mul(b.add(left, const(k)), n_columns), b.add(right, const(m))
-                )
+                place = b.add(b.mul(b.add(left, const(k)), n_columns), b.add(right, const(m)))
                 _merge(place, *totals[k * n_right + m])
 
     def _weighed(x: Value, i: Value) -> tuple[Value, Value | None]:
@@ -159,7 +155,9 @@ def _make(kind: str) -> Any:
     return add
 
 
-_ADD = {kind: _make(kind) for kind in ("singles", "doubles", "weighted singles", "weighted doubles")}
+_ADD = {
+    kind: _make(kind) for kind in ("singles", "doubles", "weighted singles", "weighted doubles")
+}
 
 
 @cache
@@ -195,8 +193,8 @@ def exact_kernel(layout_X: str, layout_y: str, kind: str) -> Callable[..., None]
     return kernel
 
 
-def read_exactly(problem: Problem, n_threads: int | None) -> RawMoments:
-    """The moments of `problem` in double-double, from one read."""
+def read_exactly(problem: Problem, n_threads: int | None) -> DoubleDouble:
+    """All cross products of the columns of X and y and of ones, from one read."""
     X, weight = problem.X, problem.sample_weight
     y = problem.y.reshape(problem.n_samples, -1)
     n, d = X.shape
@@ -228,4 +226,4 @@ def read_exactly(problem: Problem, n_threads: int | None) -> RawMoments:
     with np.errstate(over="ignore", invalid="ignore"):
         gram = ordered_sum(add_group, n_groups, n_threads if threaded else 1, at_once)
         high, low = (np.triu(part) + np.triu(part, 1).T for part in (gram.high, gram.low))
-        return centred(DoubleDouble(high, low)).raw
+        return DoubleDouble(high, low)
