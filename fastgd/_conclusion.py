@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from fastgd._collinear import warn_of_collinear_columns
 from fastgd._convergence import Convergence
 from fastgd._errors import DivergenceError, warning_class
 from fastgd._inference import infer
@@ -44,6 +45,7 @@ def conclude(
     if reason in unfinished and settings.tol > 0.0:
         advice = _advice(result, judge.excess(descent.last, descent.state), settings)
         warnings.warn(advice, warning_class.get(), stacklevel=3)
+    warn_of_collinear_columns(read, problem, settings)
     return result
 
 

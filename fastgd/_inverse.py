@@ -33,11 +33,14 @@ class Inverse(NamedTuple):
     inflation : callable
         The largest variance inflation: of a column's squares over what the other columns leave of
         them unexplained. Infinite where that is nothing.
+    is_clear : bool
+        Every column is clear of what the others explain.
     """
 
     solve: Callable[[Array], Array]
     rank: int
     inflation: Callable[[], float]
+    is_clear: bool
 
 
 def inverse_of(matrix: Array) -> Inverse:
@@ -52,6 +55,7 @@ def inverse_of(matrix: Array) -> Inverse:
     correlation = matrix * inverse_size * inverse_size[:, np.newaxis]
     np.fill_diagonal(correlation, 1.0)  # of a column of zeros, too: its solution is scaled by 0
     solve, rank = _by_cholesky(correlation), len(matrix)
+    is_clear = solve is not None
     if solve is None:
         solve, rank = _by_eigenvectors(correlation)
     rank -= int((size == 0.0).sum())
@@ -66,7 +70,7 @@ def inverse_of(matrix: Array) -> Inverse:
             return math.inf
         return float(np.diagonal(inner(np.eye(len(matrix)))).max())
 
-    return Inverse(scaled_solve, rank, inflation)
+    return Inverse(scaled_solve, rank, inflation, is_clear)
 
 
 def _by_cholesky(matrix: Array) -> Callable[[Array], Array] | None:

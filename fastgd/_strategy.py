@@ -63,6 +63,8 @@ class Reader:
             return "moments: as given"
         reads = "1 read" if self._n_reads == 1 else f"{self._n_reads} reads"
         asked = "as asked for" if self._settings.strategy != "auto" else ""
+        if self._settings.precision == "exact":
+            asked = "exact, as asked for"
         if self.moments is None:
             why = ", ".join([*self._notes, asked or "fewer than moments would have cost"])
             return f"stream: {reads}, {why}"
