@@ -12,6 +12,7 @@ from fastgd._coordinates import CONSTANT
 from fastgd._errors import CollinearityWarning
 from fastgd._moments import Moments
 from fastgd._problem import Source
+from fastgd._quadratic import Quadratic
 from fastgd._settings import Settings
 from fastgd._strategy import Reader
 
@@ -27,7 +28,7 @@ def warn_of_collinear_columns(read: Reader, source: Source, settings: Settings) 
         return
     if read.solution is not None:
         found = read.solution.undetermined
-    elif read.quadratic.inverse.is_clear:
+    elif read.quadratic.inverse.is_clear and (settings.fit_intercept or all_vary(read.quadratic)):
         return
     else:
         found = undetermined(read.moments, settings.fit_intercept, source.dtype)
@@ -44,6 +45,11 @@ def warn_of_collinear_columns(read: Reader, source: Source, settings: Settings) 
         CollinearityWarning,
         stacklevel=4,
     )
+
+
+def all_vary(quadratic: Quadratic) -> bool:
+    """Whether no column is constant: without an intercept it may be a multiple of another."""
+    return quadratic.inverse.rank == len(quadratic.scatter)
 
 
 def undetermined(moments: Moments, fit_intercept: bool, dtype: np.dtype[Any]) -> NDArray[np.bool_]:

@@ -360,6 +360,7 @@ class TestAutomaticStep:
         assert result.converged
         assert_least_squares(result, X, y, None, fit_intercept, kind)
 
+    @pytest.mark.filterwarnings("ignore::fastgd.CollinearityWarning")
     @pytest.mark.parametrize("fit_intercept", [True, False])
     @pytest.mark.parametrize("design", RANK_DEFICIENT, ids=named)
     def test_predicts_the_same_where_many_coefficients_would_do(
