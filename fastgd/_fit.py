@@ -202,6 +202,7 @@ def fit(
         objective = Objective(read, coordinates, settings.gradient_reduction, settings.penalty)
         start = objective(coordinates.to_params(coef, intercept))
         check_finite_sums(problem, start.loss, start.gradient)
+        read.check_target(start.loss)
         watches = Watches(coordinates, problem, settings, held_out and held_out(coordinates))
         descent, judge = run(read, objective, start, problem, settings, watches)
         if watches.best is not None:

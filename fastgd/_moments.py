@@ -13,7 +13,7 @@ from fastgd import _check
 from fastgd._double_double import DoubleDouble
 from fastgd._exact import ExactMoments, Low, centred, merged, without
 from fastgd._files import read_npz, write_npz
-from fastgd._problem import Problem, as_problem, check_finite_sums
+from fastgd._problem import SMALL, Problem, as_problem, check_finite_sums, check_not_small
 from fastgd._settings import check_n_threads
 from fastgd.backends import BACKENDS, MOMENTS_PRECISIONS, load_backend
 
@@ -112,7 +112,11 @@ class Moments:
         _check.choice("precision", precision, MOMENTS_PRECISIONS)
         threads = check_n_threads(n_threads)
         problem = as_problem(X, y, sample_weight, targets=True, missing=missing)
-        return moments_of(problem, backend, precision, threads)
+        moments = moments_of(problem, backend, precision, threads)
+        small = moments.small_columns()
+        if small.any():
+            check_not_small(problem, small)
+        return moments
 
     @property
     def n_features(self) -> int:
@@ -128,6 +132,10 @@ class Moments:
     def dtype(self) -> np.dtype[np.float64]:
         """The dtype of the sums."""
         return self.scatter.dtype
+
+    def small_columns(self) -> NDArray[np.bool_]:
+        """Columns that vary so little that their squares may have underflowed."""
+        return np.diagonal(self.scatter) <= SMALL**2 * max(self.weight_sum, 1.0)
 
     def explain(self) -> None:
         """Nothing: all numbers are finite."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fastgd._blocks import Blocks
 from fastgd._moments import Moments, moments_of
-from fastgd._problem import Problem, explain_non_finite
+from fastgd._problem import Problem, check_not_small, explain_non_finite
 from fastgd._settings import Settings
 from fastgd.backends import ColumnStatistics, Pass, Sums, load_backend
 
@@ -33,6 +33,10 @@ class Reads(Protocol):
 
     def moments(self, precision: str = "double") -> Moments:
         """First and second moments: never in single, or the minimum itself would move."""
+        ...
+
+    def check_not_small(self, columns: NDArray[np.bool_]) -> None:
+        """Raise if squares underflow in these columns, of X and then of y."""
         ...
 
     def sample(self, n_rows: int) -> Moments | None:
@@ -61,6 +65,9 @@ class ArrayReads(NamedTuple):
 
     def moments(self, precision: str = "double") -> Moments:
         return _moments(self.settings, self.problem, precision)
+
+    def check_not_small(self, columns: NDArray[np.bool_]) -> None:
+        check_not_small(self.problem, columns)
 
     def sample(self, n_rows: int) -> Moments | None:
         return _sample(self.settings, n_rows / self.problem.n_samples, self.problem)
@@ -106,6 +113,10 @@ class BlockReads:
         moments: Moments = self.blocks.reduce(work, add)
         self._n_samples = moments.n_samples
         return moments
+
+    def check_not_small(self, columns: NDArray[np.bool_]) -> None:
+        if not self.is_read_once:
+            self.blocks.reduce(partial(check_not_small, columns=columns), _neither)
 
     def sample(self, n_rows: int) -> Moments | None:
         work = partial(_sample, self._settings, n_rows / self.n_samples)

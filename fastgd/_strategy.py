@@ -13,7 +13,7 @@ from fastgd._exact import Solution, solution
 from fastgd._inverse import inverse_of
 from fastgd._moments import Moments
 from fastgd._penalty import Penalty
-from fastgd._problem import Problem
+from fastgd._problem import SMALL, Problem
 from fastgd._quadratic import Quadratic, quadratic_of
 from fastgd._reads import ArrayReads, BlockReads, Reads
 from fastgd._settings import Settings
@@ -108,7 +108,9 @@ class Reader:
         """Means and deviations of the columns of X."""
         if self.moments is None:
             self._n_reads += 1
-            return self._reads.column_statistics()
+            columns = self._reads.column_statistics()
+            self._check_not_small(columns.deviation <= SMALL)
+            return columns
         d = self._source.n_features
         variance = np.diagonal(self.moments.scatter)[:d] / self.moments.weight_sum
         return ColumnStatistics(self.moments.mean[:d], np.sqrt(np.maximum(variance, 0.0)))
@@ -130,12 +132,28 @@ class Reader:
         if isinstance(self._source, Moments):
             self._take(self._source)
             return
+        self._collect_from_data(self._reads)
+
+    def check_target(self, loss: float) -> None:
+        """Raise if the loss at the start is that small because squares of y underflow."""
+        if loss <= SMALL**2 and not isinstance(self._source, Moments):
+            n_targets = self._source.targets[0] if self._source.targets else 1
+            of_target = np.arange(self._source.n_features + n_targets) >= self._source.n_features
+            self._reads.check_not_small(of_target)
+
+    def _check_not_small(self, columns: NDArray[np.bool_]) -> None:
+        if columns.any():
+            self._reads.check_not_small(columns)
+
+    def _collect_from_data(self, reads: Reads) -> None:
         asked = self._settings.precision
-        self._take(self._reads.moments("exact" if asked == "exact" else "double"))
-        if asked == "auto" and self._settings.method == "cg" and not self._reads.is_read_once:
+        moments = reads.moments("exact" if asked == "exact" else "double")
+        self._check_not_small(moments.small_columns())
+        self._take(moments)
+        if asked == "auto" and self._settings.method == "cg" and not reads.is_read_once:
             inflation = self._inflation()
             if exact_pays(inflation, self._source.n_features, self._source.dtype):
-                self._take(self._reads.moments("exact"))
+                self._take(reads.moments("exact"))
                 self.note(
                     "2 reads, the second exact: variance inflation by the other columns is "
                     + (f"{inflation:.0e}" if inflation < np.inf else "beyond doubles")
