@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastgd._cross_validation import CrossValidation, cross_validate
-    from fastgd._errors import ConvergenceWarning, DivergenceError
+    from fastgd._errors import CollinearityWarning, ConvergenceWarning, DivergenceError
     from fastgd._fit import fit
     from fastgd._gradient import MSEAndGradient, mse_and_gradient
     from fastgd._inference import Inference
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "CollinearityWarning",
     "ConvergenceWarning",
     "CrossValidation",
     "DivergenceError",
@@ -39,6 +40,7 @@ __all__ = [
 
 # Names are loaded at first use (PEP 562): who fits a line pays for no cross-validation.
 _MODULES = {
+    "CollinearityWarning": "_errors",
     "ConvergenceWarning": "_errors",
     "CrossValidation": "_cross_validation",
     "DivergenceError": "_errors",

@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from fastgd._collinear import warn_of_collinear_columns
 from fastgd._convergence import Convergence
 from fastgd._errors import DivergenceError, warning_class
 from fastgd._inference import infer
@@ -44,6 +45,7 @@ def conclude(
     if reason in unfinished and settings.tol > 0.0:
         advice = _advice(result, judge.excess(descent.last, descent.state), settings)
         warnings.warn(advice, warning_class.get(), stacklevel=3)
+    warn_of_collinear_columns(read, problem, settings)
     return result
 
 
@@ -58,6 +60,10 @@ def _result(
 ) -> FitResult:
     last, coordinates = descent.last, objective.coordinates
     coef, intercept = coordinates.from_params(last.params)
+    if read.solution is not None and settings.method == "cg":  # less what coordinates round
+        coef = read.solution.coef.reshape(coef.shape)
+        intercept = read.solution.intercept
+        intercept = intercept if coordinates.targets else float(intercept[0])
     slopes = thresholds(settings.penalty, coordinates, judge.gradient_scale)
     gradient = least_subgradient(last.gradient, last.params, slopes) / judge.gradient_scale
     rate = judge.learning_rate

@@ -13,7 +13,7 @@ from fastgd._costs import best_sample
 from fastgd._loop import Descent, descend
 from fastgd._objective import Objective, Point
 from fastgd._preconditioner import Preconditioner, exact, plain, sketched
-from fastgd._problem import Source
+from fastgd._problem import Source, check_finite_sums
 from fastgd._result import StopReason
 from fastgd._settings import Settings
 from fastgd._step import rounding_unit
@@ -35,6 +35,8 @@ def descend_conjugate(
     watch: Callable[[int, Point, float], StopReason | None],
 ) -> tuple[Descent, NewtonConvergence]:
     """The whole descent, and what judged its end."""
+    if read.solution is not None:
+        return _at_once(read, objective, start, source, settings, watch)
     point, losses, done = start, [start.loss], 0
     for limit, make in _stages(read, objective, source, settings):
         if done >= settings.max_iter:
@@ -64,6 +66,32 @@ def descend_conjugate(
         met = 1.0 / (preconditioner.trial * descent.state.smallest)
         judge.condition = lambda: met
     return descent._replace(last=point, losses=losses), judge
+
+
+def _at_once(
+    read: Reader,
+    objective: Objective,
+    start: Point,
+    source: Source,
+    settings: Settings,
+    watch: Callable[[int, Point, float], StopReason | None],
+) -> tuple[Descent, NewtonConvergence]:
+    """One step to the solution that exact moments gave."""
+    assert read.quadratic is not None
+    assert read.solution is not None
+    coordinates = objective.coordinates
+    shape = (len(coordinates.scale), *coordinates.targets)
+    intercept = read.solution.intercept
+    preconditioner = exact(read.quadratic, coordinates, settings.penalty.squares)
+    judge = _judge(objective, settings, source, preconditioner)
+    params = coordinates.to_params(
+        read.solution.coef.reshape(shape), intercept if coordinates.targets else intercept[0]
+    )
+    point = objective(params)
+    check_finite_sums(source, point.loss, params)
+    reason = watch(1, point, start.loss) or StopReason.CONVERGED
+    state = load_method("cg").init(params, Tuning(preconditioner.trial))
+    return Descent(point, [start.loss, point.loss], reason, state), judge
 
 
 def _from(

@@ -32,6 +32,25 @@ SAMPLE_BYTES = 64 << 20
 # Moments of more features are collected only when asked for: they take d^2 doubles.
 MOST_FEATURES = 4096
 
+# Exact moments cost 2.5 to 5.5 times as much as double ones: ``python -m bench.accuracy --cost``.
+# They are collected unasked where the largest variance inflation of a column is more than this:
+# double ones then leave fewer digits of the coefficients than a QR decomposition of X would, by
+# as many as it has digits.
+MOST_INFLATION = 1e4
+# And where solving in double-double takes no longer than so many features do.
+MOST_EXACT_FEATURES = 256
+
+
+def exact_pays(inflation: float, n_features: int, dtype: np.dtype[np.floating]) -> bool:
+    """Whether to collect exact moments, after double ones have told the conditioning.
+
+    A float32 column that the others explain to its own rounding is not determined by the data,
+    whatever the digits: there double has to do.
+    """
+    if n_features > MOST_EXACT_FEATURES or inflation <= MOST_INFLATION:
+        return False
+    return dtype == np.float64 or inflation < 1.0 / float(np.finfo(dtype).eps) ** 2
+
 
 def moments_cost(n_features: int) -> float:
     """What collecting the moments costs, in reads of X."""
@@ -43,7 +62,7 @@ def reads_before_moments(n_samples: int, n_features: int, settings: Settings) ->
     batches = settings.batch_size is not None or settings.validation_fraction is not None
     if settings.strategy == "stream" or batches:
         return np.inf
-    if settings.strategy == "moments":
+    if settings.strategy == "moments" or settings.precision == "exact":
         return 0.0
     if n_features > MOST_FEATURES:
         return np.inf
@@ -61,7 +80,8 @@ def block_reads_before_moments(n_features: int, settings: Settings) -> float:
     """The same for blocks that are fetched anew for every read, which costs more than the sums."""
     if settings.strategy == "stream":
         return np.inf
-    return 0.0 if settings.strategy == "moments" or n_features <= MOST_FEATURES else np.inf
+    asked = settings.strategy == "moments" or settings.precision == "exact"
+    return 0.0 if asked or n_features <= MOST_FEATURES else np.inf
 
 
 class Sample(NamedTuple):

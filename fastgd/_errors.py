@@ -13,6 +13,10 @@ class ConvergenceWarning(UserWarning):
     """The fit stopped before its tolerance was met; the text says what to do."""
 
 
+class CollinearityWarning(UserWarning):
+    """The data leave some coefficients open; the text names their columns."""
+
+
 # The class to warn with: an estimator's is scikit-learn's as well. Not passed through fit(), whose
 # arguments are the user's; one for each thread, unlike the filters of warnings.catch_warnings.
 warning_class: ContextVar[type[ConvergenceWarning]] = ContextVar(

@@ -49,7 +49,7 @@ def fit(
     intercept_init: ArrayLike | None = None,
     strategy: str = "auto",
     backend: str = "numba",
-    precision: str = "double",
+    precision: str = "auto",
     n_threads: int | None = None,
     callback: Callable[[EpochState], object] | None = None,
     verbose: int = 0,
@@ -202,6 +202,7 @@ def fit(
         objective = Objective(read, coordinates, settings.gradient_reduction, settings.penalty)
         start = objective(coordinates.to_params(coef, intercept))
         check_finite_sums(problem, start.loss, start.gradient)
+        read.check_target(start.loss)
         watches = Watches(coordinates, problem, settings, held_out and held_out(coordinates))
         descent, judge = run(read, objective, start, problem, settings, watches)
         if watches.best is not None:
@@ -235,6 +236,10 @@ def _given(
             raise TypeError(f"{name} must not be given where X is fastgd.Moments, which hold it")
     if settings.strategy == "stream":
         raise ValueError('strategy="stream" needs arrays; X is fastgd.Moments')
+    if settings.precision == "exact" and X.exact is None:
+        raise ValueError(
+            'precision="exact" needs exact moments: Moments.of(X, y, precision="exact")'
+        )
     _check_needs_no_arrays(settings, "is fastgd.Moments")
     return X
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -22,10 +23,24 @@ ROUNDING = float(np.finfo(np.float64).eps)
 
 
 class Inverse(NamedTuple):
-    """``solve(b)`` is the shortest solution of ``matrix @ x = b`` in columns of equal length."""
+    """``solve(b)`` is the shortest solution of ``matrix @ x = b`` in columns of equal length.
+
+    Attributes
+    ----------
+    solve : callable
+    rank : int
+        Columns of zeros do not count.
+    inflation : callable
+        The largest variance inflation: of a column's squares over what the other columns leave of
+        them unexplained. Infinite where that is nothing.
+    is_clear : bool
+        Every column is clear of what the others explain.
+    """
 
     solve: Callable[[Array], Array]
     rank: int
+    inflation: Callable[[], float]
+    is_clear: bool
 
 
 def inverse_of(matrix: Array) -> Inverse:
@@ -40,6 +55,7 @@ def inverse_of(matrix: Array) -> Inverse:
     correlation = matrix * inverse_size * inverse_size[:, np.newaxis]
     np.fill_diagonal(correlation, 1.0)  # of a column of zeros, too: its solution is scaled by 0
     solve, rank = _by_cholesky(correlation), len(matrix)
+    is_clear = solve is not None
     if solve is None:
         solve, rank = _by_eigenvectors(correlation)
     rank -= int((size == 0.0).sum())
@@ -49,7 +65,12 @@ def inverse_of(matrix: Array) -> Inverse:
         scale = inverse_size if b.ndim == 1 else inverse_size[:, np.newaxis]
         return scale * inner(scale * b)
 
-    return Inverse(scaled_solve, rank)
+    def inflation() -> float:
+        if rank < int((size > 0.0).sum()):
+            return math.inf
+        return float(np.diagonal(inner(np.eye(len(matrix)))).max())
+
+    return Inverse(scaled_solve, rank, inflation, is_clear)
 
 
 def _by_cholesky(matrix: Array) -> Callable[[Array], Array] | None:

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastgd import _check
+from fastgd._double_double import DoubleDouble
+from fastgd._exact import ExactMoments, Low, centred, merged, without
 from fastgd._files import read_npz, write_npz
-from fastgd._problem import Problem, as_problem, check_finite_sums
+from fastgd._problem import SMALL, Problem, as_problem, check_finite_sums, check_not_small
 from fastgd._settings import check_n_threads
-from fastgd.backends import BACKENDS, PRECISIONS, load_backend
+from fastgd.backends import BACKENDS, MOMENTS_PRECISIONS, load_backend
 
 FORMAT = "fastgd.Moments"
 VERSION = 1
@@ -42,6 +44,9 @@ class Moments:
         y was 1-D: coefficients have no axis for targets.
     feature_names : tuple of str or None
         Names of the columns of X, where it was a table.
+    low : tuple or None
+        With ``precision="exact"``, what float64 leaves of `weight_sum`, `mean` and `scatter`, as
+        three numbers or arrays of the same shapes: the exact ones are the sums, to some 30 digits.
 
     Notes
     -----
@@ -69,6 +74,7 @@ class Moments:
     one_dimensional: bool = False
     single_target: bool = True
     feature_names: tuple[str, ...] | None = None
+    low: Low | None = None
 
     @classmethod
     def of(
@@ -89,8 +95,10 @@ class Moments:
         X : array_like of shape (n_samples,) or (n_samples, n_features)
         y : array_like of shape (n_samples,) or (n_samples, n_targets)
         sample_weight : array_like of shape (n_samples,), optional
-        missing, backend, precision, n_threads
+        missing, backend, n_threads
             As in `fastgd.fit`.
+        precision : {"double", "single", "exact"}, default "double"
+            As in `fastgd.fit`. Exact moments stay so in sums and differences with exact ones.
 
         Raises
         ------
@@ -100,10 +108,14 @@ class Moments:
             If the data are finite but their squares are not.
         """
         _check.choice("backend", backend, BACKENDS)
-        _check.choice("precision", precision, PRECISIONS)
+        _check.choice("precision", precision, MOMENTS_PRECISIONS)
         threads = check_n_threads(n_threads)
         problem = as_problem(X, y, sample_weight, targets=True, missing=missing)
-        return moments_of(problem, backend, precision, threads)
+        moments = moments_of(problem, backend, precision, threads)
+        small = moments.small_columns()
+        if small.any():
+            check_not_small(problem, small)
+        return moments
 
     @property
     def n_features(self) -> int:
@@ -119,6 +131,10 @@ class Moments:
     def dtype(self) -> np.dtype[np.float64]:
         """The dtype of the sums."""
         return self.scatter.dtype
+
+    def small_columns(self) -> NDArray[np.bool_]:
+        """Columns that vary so little that their squares may have underflowed."""
+        return np.diagonal(self.scatter) <= SMALL**2 * max(self.weight_sum, 1.0)
 
     def explain(self) -> None:
         """Nothing: all numbers are finite."""
@@ -139,28 +155,41 @@ class Moments:
         least, most = np.finfo(np.float64).tiny, np.finfo(np.float64).max
         if not (least < self.weight_sum * f < most and self.scatter.max() * f < most):
             raise ValueError(f"factor={f:g} takes the sums beyond the range of float64")
-        return replace(self, weight_sum=self.weight_sum * f, scatter=self.scatter * f)
+        exact = self.exact
+        if exact is None:
+            return replace(self, weight_sum=self.weight_sum * f, scatter=self.scatter * f)
+        weights, scatter = exact.weights * f, exact.scatter * f
+        return self._of_exact(exact._replace(weights=weights, scatter=scatter))
 
     def penalised(self, alpha: float) -> Moments:
         """Moments whose mean squared error is that of these plus ``alpha * sum(coef**2)``."""
         a = _check.real("alpha", alpha)
+        features, exact = np.arange(self.n_features), self.exact
+        diagonal = (features, features)
+        if exact is not None:
+            total = exact.scatter.copy()
+            total.put(diagonal, total[diagonal] + exact.weights * a)
+            return self._of_exact(exact._replace(scatter=total))
         scatter = self.scatter.copy()
-        features = np.arange(self.n_features)
-        scatter[features, features] += a * self.weight_sum
+        scatter[diagonal] += a * self.weight_sum
         return replace(self, scatter=scatter)
 
     def __add__(self, other: Moments) -> Moments:
         """Moments of both data sets together."""
         self.check_alike(other)
+        n_samples = self.n_samples + other.n_samples
+        if self.exact is not None and other.exact is not None:
+            return self._of_exact(merged(self.exact, other.exact), n_samples)
         total = self.weight_sum + other.weight_sum
         shift = other.mean - self.mean
         between = np.outer(shift, shift) * (self.weight_sum * other.weight_sum / total)
         return replace(
             self,
-            n_samples=self.n_samples + other.n_samples,
+            n_samples=n_samples,
             weight_sum=total,
             mean=self.mean + shift * (other.weight_sum / total),
             scatter=self.scatter + other.scatter + between,
+            low=None,
         )
 
     def __sub__(self, other: Moments) -> Moments:
@@ -179,15 +208,21 @@ class Moments:
                 f"the difference of moments is no data: {other.n_samples} samples of weight "
                 f"{other.weight_sum:g} from {self.n_samples} of weight {self.weight_sum:g}"
             )
-        mean = self.mean + (self.mean - other.mean) * (other.weight_sum / left)
-        shift = other.mean - mean
-        between = np.outer(shift, shift) * (left * other.weight_sum / self.weight_sum)
-        scatter = self.scatter - other.scatter - between
-        spread = np.diagonal(self.scatter)
-        if (np.diagonal(scatter) < -1e-8 * spread).any():
+        if self.exact is not None and other.exact is not None:
+            rest = self._of_exact(without(self.exact, other.exact), n_left)
+        else:
+            mean = self.mean + (self.mean - other.mean) * (other.weight_sum / left)
+            shift = other.mean - mean
+            between = np.outer(shift, shift) * (left * other.weight_sum / self.weight_sum)
+            scatter = self.scatter - other.scatter - between
+            rest = replace(
+                self, n_samples=n_left, weight_sum=left, mean=mean, scatter=scatter, low=None
+            )
+        variances = np.diagonal(rest.scatter)
+        if (variances < -1e-8 * np.diagonal(self.scatter)).any():
             raise ValueError("the difference of moments is no data: a variance would be negative")
-        np.fill_diagonal(scatter, np.maximum(np.diagonal(scatter), 0.0))  # rounding
-        return replace(self, n_samples=n_left, weight_sum=left, mean=mean, scatter=scatter)
+        np.fill_diagonal(rest.scatter, np.maximum(variances, 0.0))  # rounding
+        return rest
 
     def __eq__(self, other: object) -> bool:
         """Whether all numbers are the same, to the last bit."""
@@ -199,16 +234,18 @@ class Moments:
             and self.weight_sum == other.weight_sum
             and np.array_equal(self.mean, other.mean)
             and np.array_equal(self.scatter, other.scatter)
+            and _are_same(self.low, other.low)
         )
 
     __hash__ = None  # type: ignore[assignment]  # equal by value, and arrays have no hash
 
     def __repr__(self) -> str:
         """Sizes, for people."""
-        weights = "" if self.weight_sum == self.n_samples else f", weight_sum={self.weight_sum:g}"
+        more = "" if self.weight_sum == self.n_samples else f", weight_sum={self.weight_sum:g}"
+        more += "" if self.low is None else ", exact"
         return (
             f"Moments(n_samples={self.n_samples:,}, n_features={self.n_features}, "
-            f"n_targets={self.n_targets}{weights})"
+            f"n_targets={self.n_targets}{more})"
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -230,6 +267,8 @@ class Moments:
         }
         if self.feature_names is not None:
             fields["feature_names"] = np.array(self.feature_names)
+        if self.low is not None:
+            fields |= {f"low_{name}": np.asarray(part) for name, part in self.low._asdict().items()}
         write_npz(_check.path("path", path), FORMAT, VERSION, fields)
 
     @classmethod
@@ -244,8 +283,12 @@ class Moments:
             If it is not a file of moments, is of a newer version, or is damaged.
         """
         fields = read_npz(_check.path("path", path), FORMAT, VERSION)
-        names = fields.get("feature_names")  # not in files of earlier releases
+        names = fields.get("feature_names")  # not in files of earlier releases, as low parts are
         try:
+            low = None
+            if "low_mean" in fields:
+                weights = float(fields["low_weight_sum"])
+                low = Low(weights, fields["low_mean"], fields["low_scatter"])
             moments = cls(
                 n_samples=int(fields["n_samples"]),
                 weight_sum=float(fields["weight_sum"]),
@@ -255,11 +298,30 @@ class Moments:
                 one_dimensional=bool(fields["one_dimensional"]),
                 single_target=bool(fields["single_target"]),
                 feature_names=tuple(names.tolist()) if names is not None else None,
+                low=low,
             )
             moments._check_whole()
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is not a whole file of moments: {error}") from None
         return moments
+
+    @property
+    def exact(self) -> ExactMoments | None:
+        """The numbers as double-doubles, where they were collected so."""
+        if self.low is None:
+            return None
+        pairs = zip((self.weight_sum, self.mean, self.scatter), self.low, strict=True)
+        return ExactMoments(*(DoubleDouble(np.asarray(a), np.asarray(b)) for a, b in pairs))
+
+    def _of_exact(self, exact: ExactMoments, n_samples: int | None = None) -> Moments:
+        return replace(
+            self,
+            n_samples=self.n_samples if n_samples is None else n_samples,
+            weight_sum=float(exact.weights.high),
+            mean=exact.mean.high,
+            scatter=exact.scatter.high,
+            low=exact.low,
+        )
 
     def _kind(self) -> tuple[int, int, bool, bool]:
         return self.n_features, self.n_targets, self.one_dimensional, self.single_target
@@ -302,6 +364,26 @@ class Moments:
             self.scatter, self.scatter.T
         ):
             raise ValueError("the scatter is not one of data")
+        if self.low is not None:
+            self._check_low(self.low)
+
+    def _check_low(self, low: Low) -> None:
+        """Whether low parts are no more than rounding of the high ones."""
+        pairs = zip((self.weight_sum, self.mean, self.scatter), low, strict=True)
+        for high, part in ((np.asarray(high), np.asarray(part)) for high, part in pairs):
+            if part.shape != high.shape or part.dtype != np.float64:
+                raise ValueError("low parts are not of the shape of the high ones, or not float64")
+            if not (high + part == high).all():
+                raise ValueError("low parts are more than the rounding of high ones")
+        if not np.array_equal(low.scatter, low.scatter.T):
+            raise ValueError("the scatter is not one of data")
+
+
+def _are_same(low: Low | None, other: Low | None) -> bool:
+    if low is None or other is None:
+        return low is other
+    pairs = zip(low, other, strict=True)
+    return all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in pairs)
 
 
 def _are_strings(values: tuple[object, ...]) -> bool:
@@ -310,7 +392,14 @@ def _are_strings(values: tuple[object, ...]) -> bool:
 
 def moments_of(problem: Problem, backend: str, precision: str, n_threads: int | None) -> Moments:
     """Moments of a checked problem."""
-    raw = load_backend(backend).moments(problem, n_threads, precision)
+    module = load_backend(backend)
+    low = None
+    if precision == "exact":
+        with np.errstate(over="ignore", invalid="ignore"):
+            exact = centred(module.exact_products(problem, n_threads))
+        raw, low = exact.rounded, exact.low
+    else:
+        raw = module.moments(problem, n_threads, precision)
     check_finite_sums(problem, raw.weights, raw.mean, raw.scatter)
     return Moments(
         n_samples=problem.n_samples,
@@ -321,4 +410,5 @@ def moments_of(problem: Problem, backend: str, precision: str, n_threads: int | 
         one_dimensional=problem.one_dimensional,
         single_target=problem.y.ndim == 1,
         feature_names=problem.feature_names,
+        low=low,
     )

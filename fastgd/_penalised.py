@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fastgd._coordinates import CONSTANT
 from fastgd._errors import DivergenceError
+from fastgd._exact import solution
 from fastgd._fit import fit
 from fastgd._moments import Moments
 
@@ -31,6 +32,9 @@ def model_of(moments: Moments, setting: Setting, fit_intercept: bool, backend: s
 
 def _minimiser(moments: Moments, fit_intercept: bool) -> Model:
     d, mean = moments.n_features, moments.mean
+    if moments.exact is not None:
+        solved = solution(moments.exact, d, fit_intercept)
+        return solved.coef[:, 0], float(solved.intercept[0])
     scatter = moments.scatter
     if not fit_intercept:
         scatter = scatter + moments.weight_sum * np.outer(mean, mean)

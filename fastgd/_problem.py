@@ -211,6 +211,31 @@ def check_finite_sums(source: Source, *sums: float | NDArray[np.float64]) -> Non
         )
 
 
+# Squares of float64 numbers below this have few digits, or none.
+SMALL = 1e-140
+
+
+def check_not_small(problem: Problem, columns: NDArray[np.bool_]) -> None:
+    """Raise if these columns, of X and then of y, hold numbers whose squares underflow.
+
+    Columns of zeros, and of one number that is large enough, are what they seem.
+    """
+    d = problem.n_features
+    targets = problem.y.reshape(problem.n_samples, -1)
+    for j in np.flatnonzero(columns).tolist():
+        name, values = ("X", problem.X[:, j]) if j < d else ("y", targets[:, j - d])
+        if values.dtype == np.float32:
+            continue  # its least number has a square in float64
+        for start in range(0, len(values), BLOCK):
+            size = np.abs(values[start : start + BLOCK])
+            if ((size > 0.0) & (size < SMALL)).any():
+                where = f"X[:, {j}]" if name == "X" else "y"
+                raise ValueError(
+                    f"{where} is so small that squares of its numbers underflow (below "
+                    f"{SMALL:g}): multiply it by a power of two, such as 2.0**600"
+                )
+
+
 def as_float_array(name: str, value: ArrayLike | Table) -> Floats:
     """`value` as a float32 or float64 ndarray, native and aligned; itself if it is one."""
     table = value if isinstance(value, Table) else as_table(value)
@@ -275,6 +300,11 @@ def _check_weights(weight: Floats) -> None:
         raise ValueError(f"sample_weight must not be negative; got {weight.min()}")
     if total == 0:
         raise ValueError("sample_weight must have a positive sum; all weights are 0")
+    if total < SMALL**2 * len(weight):
+        raise ValueError(
+            "sample_weight is so small that its products underflow: multiply it by a power of two, "
+            "such as 2.0**600"
+        )
 
 
 def as_prediction_buffer(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._exact import Solution, solution
 from fastgd._inverse import Inverse, inverse_of
 from fastgd._moments import Moments
 from fastgd.backends import Sums
@@ -26,6 +27,8 @@ class Quadratic:
     target_mean : float or ndarray of shape (n_targets,)
     inverse : Inverse
         Of `scatter`.
+    solution : Solution or None
+        From exact moments.
     """
 
     scatter: NDArray[np.float64]
@@ -35,6 +38,7 @@ class Quadratic:
     target_mean: float | NDArray[np.float64]
     weights: float
     inverse: Inverse
+    solution: Solution | None = None
 
     def sums(self, coef: NDArray[np.float64], intercept: float | NDArray[np.float64]) -> Sums:
         """The sums that a pass over the data would give."""
@@ -57,16 +61,22 @@ def quadratic_of(moments: Moments) -> Quadratic:
     scatter = np.ascontiguousarray(moments.scatter[:d, :d])
     targets: int | slice = d if moments.single_target else slice(d, None)
     products = moments.scatter[:d, targets]
-    inverse = inverse_of(scatter)
-    minimum = inverse.solve(products)
-    minimum = minimum + inverse.solve(products - scatter @ minimum)
-    squares = float(np.diagonal(moments.scatter)[d:].sum())
+    inverse, exact, solved = inverse_of(scatter), moments.exact, None
+    if exact is not None:
+        solved = solution(exact, d, fit_intercept=True)
+        minimum, least = solved.coef.reshape(products.shape), solved.least
+    else:
+        minimum = inverse.solve(products)
+        minimum = minimum + inverse.solve(products - scatter @ minimum)
+        squares = float(np.diagonal(moments.scatter)[d:].sum())
+        least = max(squares - float((products * minimum).sum()), 0.0)
     return Quadratic(
         scatter,
         minimum,
-        max(squares - float((products * minimum).sum()), 0.0),
+        least,
         moments.mean[:d],
         float(moments.mean[d]) if moments.single_target else moments.mean[d:],
         moments.weight_sum,
         inverse,
+        solved,
     )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fastgd._blocks import Blocks
 from fastgd._moments import Moments, moments_of
-from fastgd._problem import Problem, explain_non_finite
+from fastgd._problem import Problem, check_not_small, explain_non_finite
 from fastgd._settings import Settings
 from fastgd.backends import ColumnStatistics, Pass, Sums, load_backend
 
@@ -24,12 +24,19 @@ class Reads(Protocol):
     @property
     def n_samples(self) -> int: ...
 
+    @property
+    def is_read_once(self) -> bool: ...
+
     def column_statistics(self) -> ColumnStatistics:
         """Means and deviations of the columns of X."""
         ...
 
-    def moments(self) -> Moments:
-        """First and second moments: in double, or the minimum itself would move."""
+    def moments(self, precision: str = "double") -> Moments:
+        """First and second moments: never in single, or the minimum itself would move."""
+        ...
+
+    def check_not_small(self, columns: NDArray[np.bool_]) -> None:
+        """Raise if squares underflow in these columns, of X and then of y."""
         ...
 
     def sample(self, n_rows: int) -> Moments | None:
@@ -46,6 +53,7 @@ class ArrayReads(NamedTuple):
 
     problem: Problem
     settings: Settings
+    is_read_once: bool = False
 
     @property
     def n_samples(self) -> int:
@@ -55,8 +63,11 @@ class ArrayReads(NamedTuple):
         settings = self.settings
         return load_backend(settings.backend).column_statistics(self.problem, settings.n_threads)
 
-    def moments(self) -> Moments:
-        return _moments(self.settings, self.problem)
+    def moments(self, precision: str = "double") -> Moments:
+        return _moments(self.settings, self.problem, precision)
+
+    def check_not_small(self, columns: NDArray[np.bool_]) -> None:
+        check_not_small(self.problem, columns)
 
     def sample(self, n_rows: int) -> Moments | None:
         return _sample(self.settings, n_rows / self.problem.n_samples, self.problem)
@@ -78,6 +89,7 @@ class BlockReads:
         self.n_features = blocks.n_features
         self.one_dimensional, self.targets = blocks.one_dimensional, blocks.targets
         self.dtype, self.feature_names = blocks.dtype, blocks.feature_names
+        self.is_read_once = blocks.is_read_once
         self._n_samples: int | None = None
 
     @property
@@ -96,10 +108,15 @@ class BlockReads:
         self._n_samples = columns.n_samples
         return ColumnStatistics(columns.mean, np.sqrt(columns.scatter / columns.weights))
 
-    def moments(self) -> Moments:
-        moments: Moments = self.blocks.reduce(partial(_moments, self._settings), add)
+    def moments(self, precision: str = "double") -> Moments:
+        work = partial(_moments, self._settings, precision=precision)
+        moments: Moments = self.blocks.reduce(work, add)
         self._n_samples = moments.n_samples
         return moments
+
+    def check_not_small(self, columns: NDArray[np.bool_]) -> None:
+        if not self.is_read_once:
+            self.blocks.reduce(partial(check_not_small, columns=columns), _neither)
 
     def sample(self, n_rows: int) -> Moments | None:
         work = partial(_sample, self._settings, n_rows / self.n_samples)
@@ -142,8 +159,8 @@ def _columns(settings: Settings, block: Problem) -> _Columns:
     return _Columns(block.n_samples, weights, mean, weights * deviation**2)
 
 
-def _moments(settings: Settings, block: Problem) -> Moments:
-    return moments_of(block, settings.backend, "double", settings.n_threads)
+def _moments(settings: Settings, block: Problem, precision: str = "double") -> Moments:
+    return moments_of(block, settings.backend, precision, settings.n_threads)
 
 
 def _sums(settings: Settings, coef: NDArray[np.float64], intercept: Any, block: Problem) -> Sums:

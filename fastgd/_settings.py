@@ -13,7 +13,7 @@ from fastgd._objective import REDUCTIONS
 from fastgd._penalty import Penalty
 from fastgd._problem import Source
 from fastgd._schedule import SCHEDULES
-from fastgd.backends import BACKENDS, PRECISIONS
+from fastgd.backends import BACKENDS, FIT_PRECISIONS
 from fastgd.methods import METHODS, load_method
 
 STRATEGIES = ("auto", "stream", "moments")
@@ -49,7 +49,7 @@ class Settings(NamedTuple):
     reduction: str = "mean"
     strategy: str = "auto"
     backend: str = "numba"
-    precision: str = "double"
+    precision: str = "auto"
     n_threads: int | None = None
     callback: Callable[[Any], object] | None = None
     verbose: int = 0
@@ -117,6 +117,11 @@ def _check_together(s: Settings) -> None:
         raise ValueError('reduction="sum" cannot go with both batch_size and l1_ratio')
     if s.average and not batches:
         raise ValueError("average=True needs batch_size: it averages the iterates of an epoch")
+    if s.precision == "exact" and (batches or s.strategy == "stream" or s.validation_fraction):
+        raise ValueError(
+            'precision="exact" is one of moments: it cannot go with strategy="stream", batches or '
+            "validation_fraction"
+        )
     if s.validation_fraction is not None and s.strategy == "moments":
         raise ValueError('validation_fraction needs strategy="stream" or "auto"')
 
@@ -207,7 +212,7 @@ CHECKS: dict[str, Callable[[str, object], Any]] = {
     "reduction": _one_of(REDUCTIONS),
     "strategy": _one_of(STRATEGIES),
     "backend": _one_of(BACKENDS),
-    "precision": _one_of(PRECISIONS),
+    "precision": _one_of(FIT_PRECISIONS),
     "n_threads": _optional(_at_least(1)),
     "callback": _optional(_callback),
     "verbose": _at_least(0),

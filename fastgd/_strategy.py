@@ -8,10 +8,12 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._costs import block_reads_before_moments, reads_before_moments
+from fastgd._costs import block_reads_before_moments, exact_pays, reads_before_moments
+from fastgd._exact import Solution, solution
+from fastgd._inverse import inverse_of
 from fastgd._moments import Moments
 from fastgd._penalty import Penalty
-from fastgd._problem import Problem
+from fastgd._problem import SMALL, Problem
 from fastgd._quadratic import Quadratic, quadratic_of
 from fastgd._reads import ArrayReads, BlockReads, Reads
 from fastgd._settings import Settings
@@ -39,6 +41,7 @@ class Reader:
             self._budget = block_reads_before_moments(source.n_features, settings)
         self.moments: Moments | None = None
         self.quadratic: Quadratic | None = None
+        self.solution: Solution | None = None
         if self._budget <= 0.0:
             self._collect()
 
@@ -60,9 +63,13 @@ class Reader:
             return "moments: as given"
         reads = "1 read" if self._n_reads == 1 else f"{self._n_reads} reads"
         asked = "as asked for" if self._settings.strategy != "auto" else ""
+        if self._settings.precision == "exact":
+            asked = "exact, as asked for"
         if self.moments is None:
             why = ", ".join([*self._notes, asked or "fewer than moments would have cost"])
             return f"stream: {reads}, {why}"
+        if self._notes and self._n_reads == 0:
+            return f"moments: {', '.join(self._notes)}"
         if self._n_reads == 0:
             return f"moments: 1 read, {asked or 'less than an epoch-by-epoch fit would have cost'}"
         return f"stream, then moments: {reads}, as many as moments cost, and 1 for them"
@@ -101,7 +108,9 @@ class Reader:
         """Means and deviations of the columns of X."""
         if self.moments is None:
             self._n_reads += 1
-            return self._reads.column_statistics()
+            columns = self._reads.column_statistics()
+            self._check_not_small(columns.deviation <= SMALL)
+            return columns
         d = self._source.n_features
         variance = np.diagonal(self.moments.scatter)[:d] / self.moments.weight_sum
         return ColumnStatistics(self.moments.mean[:d], np.sqrt(np.maximum(variance, 0.0)))
@@ -121,10 +130,59 @@ class Reader:
     def _collect(self) -> None:
         self._close()
         if isinstance(self._source, Moments):
-            self.moments = self._source
-        else:
-            self.moments = self._reads.moments()
-        self.quadratic = quadratic_of(self.moments)
+            self._take(self._source)
+            return
+        self._collect_from_data(self._reads)
+
+    def check_target(self, loss: float) -> None:
+        """Raise if the loss at the start is that small because squares of y underflow."""
+        if loss <= SMALL**2 and not isinstance(self._source, Moments):
+            n_targets = self._source.targets[0] if self._source.targets else 1
+            of_target = np.arange(self._source.n_features + n_targets) >= self._source.n_features
+            self._reads.check_not_small(of_target)
+
+    def _check_not_small(self, columns: NDArray[np.bool_]) -> None:
+        if columns.any():
+            self._reads.check_not_small(columns)
+
+    def _collect_from_data(self, reads: Reads) -> None:
+        asked = self._settings.precision
+        moments = reads.moments("exact" if asked == "exact" else "double")
+        self._check_not_small(moments.small_columns())
+        self._take(moments)
+        if asked == "auto" and self._settings.method == "cg" and not reads.is_read_once:
+            inflation = self._inflation()
+            if exact_pays(inflation, self._source.n_features, self._source.dtype):
+                self._take(reads.moments("exact"))
+                self.note(
+                    "2 reads, the second exact: variance inflation by the other columns is "
+                    + (f"{inflation:.0e}" if inflation < np.inf else "beyond doubles")
+                )
+
+    def _take(self, moments: Moments) -> None:
+        self.moments, self.quadratic = moments, quadratic_of(moments)
+        if moments.exact is None:
+            return
+        settings = self._settings
+        self.solution = self.quadratic.solution
+        if not settings.fit_intercept or settings.penalty.squares > 0.0:
+            exact = moments.penalised(settings.penalty.squares).exact
+            assert exact is not None
+            self.solution = solution(exact, moments.n_features, settings.fit_intercept)
+
+    def _inflation(self) -> float:
+        """The largest variance inflation of a column, as the normal equations have it."""
+        moments, quadratic, settings = self.moments, self.quadratic, self._settings
+        assert moments is not None
+        assert quadratic is not None
+        if settings.fit_intercept and settings.penalty.squares == 0.0:
+            return quadratic.inverse.inflation()
+        d = moments.n_features
+        mean = moments.mean[:d]
+        total = moments.penalised(settings.penalty.squares).scatter[:d, :d]
+        if not settings.fit_intercept:
+            total = total + moments.weight_sum * np.outer(mean, mean)
+        return inverse_of(np.ascontiguousarray(total)).inflation()
 
     @property
     def _reads(self) -> Reads:

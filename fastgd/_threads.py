@@ -6,15 +6,19 @@ import os
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-_NOTHING = np.empty(0)
+
+class Addable(Protocol):
+    """What can be summed."""
+
+    def __add__(self, other: Any, /) -> Any: ...
+
+
+Sum = TypeVar("Sum", bound=Addable)
 
 VARIABLES = ("FASTGD_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS")
 
@@ -101,11 +105,11 @@ class Team:
 
 
 def ordered_sum(
-    work: Callable[[int], NDArray[np.float64]],
+    work: Callable[[int], Sum],
     n_groups: int,
     n_threads: int | None,
     most_at_once: int,
-) -> NDArray[np.float64]:
+) -> Sum:
     """Sum of ``work(group)`` over all groups, added in the order of the groups.
 
     At most `most_at_once` results are kept beside the sum, and no more threads work than that.
@@ -128,12 +132,12 @@ def ordered_sum(
 
 def _sum_of(
     team: Team,
-    work: Callable[[int], NDArray[np.float64]],
+    work: Callable[[int], Sum],
     groups: range,
-    total: NDArray[np.float64] | None,
-) -> NDArray[np.float64]:
+    total: Sum | None,
+) -> Sum:
     """`total`, if there is one yet, and the results of `groups`, in their order."""
-    results = [_NOTHING] * len(groups)
+    results: list[Any] = [None] * len(groups)
 
     def keep(index: int) -> None:
         results[index] = work(groups[index])

@@ -26,13 +26,19 @@ ON_TOP = ("fastgd.cli", "fastgd.commands", "fastgd.__main__", "fastgd.onnx", "fa
 # Rooms that know of little, and all that they know of.
 KNOWS_ONLY = {
     "fastgd._check": (),
+    "fastgd._double_double": (),
     "fastgd._files": (),
     "fastgd._missing": (),
     "fastgd._result": ("fastgd._files", "fastgd._predict"),
     "fastgd._problem": ("fastgd._check", "fastgd._missing", "fastgd.sources"),
     "fastgd.methods": ("fastgd.methods",),
     "fastgd.sources": ("fastgd.sources",),
-    "fastgd.backends": ("fastgd.backends", "fastgd._problem", "fastgd._threads"),
+    "fastgd.backends": (
+        "fastgd.backends",
+        "fastgd._double_double",
+        "fastgd._problem",
+        "fastgd._threads",
+    ),
 }
 
 

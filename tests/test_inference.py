@@ -264,6 +264,7 @@ class TestTable:
         assert "const" not in lines
         assert "\nx1               2.0744     0.0165    125.500      0.000" in lines
 
+    @pytest.mark.filterwarnings("ignore::fastgd.CollinearityWarning")
     def test_stays_within_its_width(self, rng):
         X = rng.standard_normal((50, 120)) * 10.0 ** rng.integers(-30, 30, 120)
         table = fit_anyway(X, -1e20 * rng.standard_normal(50), strategy="moments").summary()
@@ -287,6 +288,7 @@ class TestLimits:
             )
         assert with_column.t_values == pytest.approx(with_intercept.t_values, rel=1e-8)
 
+    @pytest.mark.filterwarnings("ignore::fastgd.CollinearityWarning")
     def test_parameters_that_the_data_do_not_determine(self, rng):
         X, y = rng.standard_normal((30, 3)), rng.standard_normal(30)
         table = fastgd.fit(np.column_stack([X, X[:, 0]]), y, strategy="moments").summary()

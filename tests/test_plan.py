@@ -88,6 +88,7 @@ class TestRates:
         assert plan.standardised_condition_number == pytest.approx(expected, rel=1e-10)
         assert plan.standardised_condition_number < plan.condition_number
 
+    @pytest.mark.filterwarnings("ignore::fastgd.CollinearityWarning")
     @pytest.mark.parametrize("reduction", ["mean", "sum"])
     def test_the_largest_that_is_stable_is(self, problem, reduction):
         X, y, options = problem
@@ -100,6 +101,7 @@ class TestRates:
 
 
 class TestEpochs:
+    @pytest.mark.filterwarnings("ignore::fastgd.CollinearityWarning")
     @pytest.mark.parametrize("tol", [1e-4, 1e-10])
     def test_are_what_a_fit_takes(self, problem, tol):
         X, y, options = problem

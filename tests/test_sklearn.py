@@ -30,6 +30,7 @@ def data(rng):
     return X, X @ np.float32([1, -2, 0.5, 0]) + 3 + rng.standard_normal(300, dtype=np.float32)
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.CollinearityWarning")
 @parametrize_with_checks([GDRegressor(), GDRegressorCV()])
 def test_passes_the_checks_of_scikit_learn(estimator, check):
     check(estimator)
@@ -201,6 +202,7 @@ class TestGDRegressorCV:
 
 
 class TestTogether:
+    @pytest.mark.filterwarnings("ignore::fastgd.CollinearityWarning")  # dummies of all categories
     def test_in_a_grid_over_a_pipeline(self, data):
         pd = pytest.importorskip("pandas")
         X, y = data

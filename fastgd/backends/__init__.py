@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._double_double import DoubleDouble
 from fastgd._problem import Floats, Problem
 
 # Import strings, so that choosing one backend imports no other.
@@ -29,6 +30,9 @@ BACKENDS = {
 
 
 PRECISIONS = ("double", "single")
+# Of moments only: sums in double-double.
+MOMENTS_PRECISIONS = (*PRECISIONS, "exact")
+FIT_PRECISIONS = ("auto", *MOMENTS_PRECISIONS)
 
 
 class Sums(NamedTuple):
@@ -108,6 +112,13 @@ class Backend(Protocol):
         self, problem: Problem, n_threads: int | None, precision: str = "double"
     ) -> RawMoments:
         """Read X and y once for their first and second moments."""
+        ...
+
+    def exact_products(self, problem: Problem, n_threads: int | None) -> DoubleDouble:
+        """Read X and y once for sums of s * z z', in double-double.
+
+        z are the rows of X and y side by side, followed by a 1. Symmetric.
+        """
         ...
 
     def load_replay(self) -> Replay | None:

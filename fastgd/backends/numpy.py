@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._double_double import DoubleDouble, zeros
 from fastgd._problem import Floats, Problem
 from fastgd.backends import ColumnStatistics, Pass, RawMoments, Sums
 
 BLOCK_ROWS = 4096
+EXACT_ROWS = 1024
 RUN_ROWS = 64
 
 
@@ -157,6 +159,24 @@ def moments(problem: Problem, n_threads: int | None, precision: str = "double") 
             centred = ((columns(block) - mean) * np.sqrt(weights_of(block))[:, None]).astype(dtype)
             scatter += centred.T @ centred
     return RawMoments(total, mean, scatter)
+
+
+def exact_products(problem: Problem, n_threads: int | None) -> DoubleDouble:
+    """All cross products in double-double, added in pairs of rows and then block by block."""
+    n_columns = problem.n_features + (problem.y.shape[1] if problem.y.ndim == 2 else 1) + 1
+    gram = zeros((n_columns, n_columns))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, problem.n_samples, EXACT_ROWS):
+            part = problem.rows(slice(start, start + EXACT_ROWS))
+            n = part.n_samples
+            Z = np.column_stack([part.X, part.y, np.ones(n)]).astype(np.float64, copy=False)
+            s = np.ones(n) if part.sample_weight is None else part.sample_weight
+            weighed = DoubleDouble.product(s[:, np.newaxis], Z)
+            rows = [(weighed[:, j, np.newaxis] * Z).sum() for j in range(n_columns)]
+            high, low = (np.stack([getattr(row, name) for row in rows]) for name in ("high", "low"))
+            gram = gram + DoubleDouble(high, low)
+        high, low = (np.triu(part) + np.triu(part, 1).T for part in (gram.high, gram.low))
+        return DoubleDouble(high, low)
 
 
 def load_replay() -> None:

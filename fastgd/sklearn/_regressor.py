@@ -111,7 +111,7 @@ backend, precision, n_threads, callback, verbose, progress
         reduction: str = "mean",
         strategy: str = "auto",
         backend: str = "numba",
-        precision: str = "double",
+        precision: str = "auto",
         n_threads: int | None = None,
         warm_start: bool = False,
         callback: Callable[[EpochState], object] | None = None,

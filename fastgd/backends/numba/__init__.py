@@ -13,11 +13,13 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._double_double import DoubleDouble
 from fastgd._problem import Floats, Problem
 from fastgd._threads import Team, available_threads
 from fastgd.backends import ColumnStatistics, RawMoments, Sums
 from fastgd.backends.numba._choice import GROUP_ROWS, choose_kernel, pass_rows
 from fastgd.backends.numba._compile import compiled
+from fastgd.backends.numba._exact import read_exactly
 from fastgd.backends.numba._moments import read_moments
 from fastgd.backends.numba._replay import load_replay
 from fastgd.backends.numba._signatures import fused_signature
@@ -34,7 +36,7 @@ TARGETS_BLOCK_BYTES = 256 << 10
 # makes one chain of them, of which each addition waits for the one before.
 FUSED_FASTMATH = frozenset({"contract"})
 
-__all__ = ["column_statistics", "load_replay", "moments", "open_pass"]
+__all__ = ["column_statistics", "exact_products", "load_replay", "moments", "open_pass"]
 
 
 class Pass:
@@ -135,6 +137,11 @@ def open_pass(
 def moments(problem: Problem, n_threads: int | None, precision: str = "double") -> RawMoments:
     """Read X and y once for their first and second moments."""
     return read_moments(problem, n_threads, precision)
+
+
+def exact_products(problem: Problem, n_threads: int | None) -> DoubleDouble:
+    """Read X and y once for the sums of all products, in double-double."""
+    return read_exactly(problem, n_threads)
 
 
 def column_statistics(problem: Problem, n_threads: int | None) -> ColumnStatistics:

@@ -240,6 +240,12 @@ class Accumulators:
         """Add `value`, with no fast-math flags."""
         b.store(b.fadd(b.load(self._slots[index]), value), self._slots[index])
 
+    def value(self, b: Builder, index: int) -> Value:
+        return b.load(self._slots[index])
+
+    def put(self, b: Builder, index: int, value: Value) -> None:
+        b.store(value, self._slots[index])
+
     def get(self, b: Builder) -> list[Value]:
         return [b.load(slot) for slot in self._slots]
 

@@ -145,8 +145,8 @@ def _read_about(
     n, d = X.shape
     n_columns = d + y.shape[1]
     dtype = X.dtype if precision == "single" else np.dtype(np.float64)
-    layout_X, fixed_X = _choose_pack(X)
-    layout_y, fixed_y = _choose_pack(y)
+    layout_X, fixed_X = choose_pack(X)
+    layout_y, fixed_y = choose_pack(y)
     key = (X.dtype, y.dtype, weight is not None, dtype, len(fixed_X), len(fixed_y))
     kernel = moments_kernel(layout_X, layout_y)
     if d <= _few.MOST_FEATURES and y.shape[1] == 1 and layout_y == "columns":
@@ -155,10 +155,7 @@ def _read_about(
         kernel = few_moments_kernel(layout_X)
     add_rows = compiled(kernel, key, moments_signature)
 
-    length = group_rows(problem)
-    if n_columns > FEW_COLUMNS:
-        swift = GROUP_PRODUCTS // n_columns**2
-        length = max(LEAST_GROUP_ROWS, min(max(length, MOST_GROUP_ROWS), swift))
+    length = moments_rows(problem, n_columns)
     n_groups = -(-n // length)
     like = np.empty(0, dtype)
 
@@ -181,7 +178,16 @@ def _read_about(
     return RawMoments(weights, pivot + shift, scatter.copy())
 
 
-def _choose_pack(columns: Floats) -> tuple[str, tuple[float, ...]]:
+def moments_rows(problem: Problem, n_columns: int) -> int:
+    """Rows of each group but the last."""
+    length = group_rows(problem)
+    if n_columns > FEW_COLUMNS:
+        swift = GROUP_PRODUCTS // n_columns**2
+        length = max(LEAST_GROUP_ROWS, min(max(length, MOST_GROUP_ROWS), swift))
+    return length
+
+
+def choose_pack(columns: Floats) -> tuple[str, tuple[float, ...]]:
     """How to read `columns`, and a tuple whose length fixes their number where that counts."""
     if columns.strides[0] == columns.itemsize:
         return "columns", (0.0,)

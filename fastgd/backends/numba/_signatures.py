@@ -60,6 +60,15 @@ def moments_signature(
     )
 
 
+def exact_signature(
+    X: np.dtype[Any], y: np.dtype[Any], weighted: bool, fixed_X: int, fixed_y: int
+) -> Any:
+    """Types of the arguments of a kernel for exact moments."""
+    plain = moments_signature(X, y, weighted, np.dtype(np.float64), fixed_X, fixed_y)
+    *before, out, start, stop = plain.args
+    return types.void(*before, out, out, start, stop)
+
+
 def statistics_signature(X: np.dtype[Any], weighted: bool) -> Any:
     """Types of a statistics kernel's arguments."""
     element = from_dtype(X)

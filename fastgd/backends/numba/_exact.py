@@ -1,0 +1,229 @@
+"""Second moments in double-double, in one read: products and sums with their rounding errors.
+
+A product of float32 numbers is exact in float64; of others, a fused multiply-add gives the
+error. Each sum keeps its rounding errors in a second one (Dot2 of Ogita, Rump and Oishi), which
+is short, and goes into double-doubles chunk by chunk. No fast-math flag may touch any of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastgd._double_double import DoubleDouble
+from fastgd._problem import Problem
+from fastgd._threads import ordered_sum
+from fastgd.backends.numba import _emit as emit
+from fastgd.backends.numba import _pack
+from fastgd.backends.numba._compile import compiled
+from fastgd.backends.numba._emit import Builder, Value, const
+from fastgd.backends.numba._moments import (
+    PACKED_ROWS,
+    WAITING_BYTES,
+    _pack_remaining,
+    _scratch,
+    choose_pack,
+    moments_rows,
+)
+from fastgd.backends.numba._signatures import exact_signature
+
+NO_FLAGS: frozenset[str] = frozenset()
+# Rows of a chunk: its sums in registers have so many terms over the lanes of one.
+CHUNK_ROWS = 256
+CHUNK_BYTES = 512 << 10
+# A block of columns by columns: two sums for each product, and the columns, fill the registers.
+LEFT, RIGHT = (3, 4) if emit.REGISTER_BYTES == 64 else (2, 2)
+# An operation here is some ten of the plain products.
+THREADING_PRODUCTS = 2_000_000
+
+
+def _fma(b: Builder, x: Value, y: Value, z: Value) -> Value:
+    kind = x.type
+    name = f"llvm.fma.v{kind.count}{kind.element.intrinsic_name}"
+    function = b.module.declare_intrinsic(name, (), ir.FunctionType(kind, [kind] * 3))
+    return b.call(function, [x, y, z])
+
+
+def _two_sum(b: Builder, x: Value, y: Value) -> tuple[Value, Value]:
+    total = b.fadd(x, y)
+    part = b.fsub(total, x)
+    return total, b.fadd(b.fsub(x, b.fsub(total, part)), b.fsub(y, part))
+
+
+def _emit_products(context: Any, b: Builder, signature: Any, args: Any, kind: str) -> Value:
+    arrays = emit.arrays(context, b, signature, args)
+    scratch, high, low = arrays[0], arrays[1], arrays[2]
+    n_rows = args[3]
+    count = emit.register_lanes(emit.DOUBLE)
+    length = cgutils.unpack_tuple(b, scratch.shape, 2)[1]
+    n_columns = cgutils.unpack_tuple(b, high.shape, 2)[0]
+
+    def column(index: Value, i: Value) -> Value:
+        return emit.load(b, scratch.data, b.add(b.mul(index, length), i), count, emit.DOUBLE)
+
+    def block(left: Value, right: Value, n_left: int, n_right: int, diagonal: bool) -> None:
+        number = n_left * n_right
+        sums = emit.Accumulators(b, emit.DOUBLE, count, number)
+        errors = emit.Accumulators(b, emit.DOUBLE, count, number)
+        with emit.loop(b, const(0), n_rows, count) as i:
+            lefts = [_weighed(column(b.add(left, const(k)), i), i) for k in range(n_left)]
+            for m in range(n_right):
+                x = column(b.add(right, const(m)), i)
+                for k in range(min(m + 1, n_left) if diagonal else n_left):
+                    _add(k * n_right + m, *lefts[k], x, sums, errors)
+        totals = list(zip(sums.get(b), errors.get(b), strict=True))
+        for k in range(n_left):
+            for m in range(k if diagonal else 0, n_right):
+                place = b.add(b.mul(b.add(left, const(k)), n_columns), b.add(right, const(m)))
+                _merge(place, *totals[k * n_right + m])
+
+    def _weighed(x: Value, i: Value) -> tuple[Value, Value | None]:
+        """A column times the weights: what float64 holds, and what it leaves."""
+        if "weighted" not in kind:
+            return x, None
+        s = column(n_columns, i)
+        product = b.fmul(s, x)
+        if kind == "weighted singles":
+            return product, None  # of 48 bits: exact
+        return product, _fma(b, s, x, b.fneg(product))
+
+    def _add(
+        index: int,
+        left: Value,
+        left_low: Value | None,
+        x: Value,
+        sums: emit.Accumulators,
+        errors: emit.Accumulators,
+    ) -> None:
+        product = b.fmul(left, x)
+        total, error = _two_sum(b, sums.value(b, index), product)
+        if kind != "singles":
+            beyond = _fma(b, left, x, b.fneg(product))
+            if left_low is not None:
+                beyond = _fma(b, left_low, x, beyond)
+            error = b.fadd(error, beyond)
+        sums.put(b, index, total)
+        errors.plus(b, index, error)
+
+    def _merge(place: Value, total: Value, errors: Value) -> None:
+        while total.type.count > 1:
+            total, error = _two_sum(b, *emit.halves(b, total))
+            first, second = emit.halves(b, errors)
+            errors = b.fadd(b.fadd(first, second), error)
+        first = ir.Constant(emit.I32, 0)
+        total, errors = b.extract_element(total, first), b.extract_element(errors, first)
+        at_high, at_low = b.gep(high.data, [place]), b.gep(low.data, [place])
+        total, error = _two_sum(b, b.load(at_high), total)
+        rest = b.fadd(b.load(at_low), b.fadd(errors, error))
+        total, rest = _two_sum(b, total, rest)
+        b.store(total, at_high)
+        b.store(rest, at_low)
+
+    def rows_of_blocks(left: Value, n_left: int) -> None:
+        there = b.sub(n_columns, left)
+        for number in range(1, RIGHT + 1):
+            compare = ">=" if number == RIGHT else "=="
+            with b.if_then(b.icmp_signed(compare, there, const(number))):
+                block(left, left, min(n_left, number), number, diagonal=True)
+        begin = emit.smaller(b, b.add(left, const(RIGHT)), n_columns)
+        extra = b.srem(b.sub(n_columns, begin), const(RIGHT))
+        whole = b.sub(n_columns, extra)
+        with emit.loop(b, begin, whole, RIGHT) as right:
+            block(left, right, n_left, RIGHT, diagonal=False)
+        for number in range(1, RIGHT):
+            with b.if_then(b.icmp_signed("==", extra, const(number))):
+                block(left, whole, n_left, number, diagonal=False)
+
+    with emit.loop(b, const(0), n_columns, LEFT) as left:
+        rows_of_blocks(left, LEFT)
+    return context.get_dummy_value()
+
+
+def _make(kind: str) -> Any:
+    @intrinsic
+    def add(typingctx, scratch, high, low, n_rows):
+        signature = types.void(scratch, high, low, types.int64)
+        return signature, lambda context, b, s, args: _emit_products(context, b, s, args, kind)
+
+    return add
+
+
+_ADD = {
+    kind: _make(kind) for kind in ("singles", "doubles", "weighted singles", "weighted doubles")
+}
+
+
+@cache
+def exact_kernel(layout_X: str, layout_y: str, kind: str) -> Callable[..., None]:
+    """The kernel for two layouts, and for how exact products are."""
+    pack_X, pack_y = _pack.PACKS[layout_X], _pack.PACKS[layout_y]
+    add = _ADD[kind]
+
+    def kernel(X, y, weight, zero, fixed_X, fixed_y, like, high, low, start, stop):
+        n, d = X.shape
+        n_columns = high.shape[0]
+        fitting = CHUNK_BYTES // (n_columns * 8) // PACKED_ROWS * PACKED_ROWS
+        length = max(2 * PACKED_ROWS, min(CHUNK_ROWS, fitting))
+        scratch = _scratch(n_columns + 1, length, like)
+        scratch[n_columns - 1] = 1.0
+        for first in range(start, stop, length):
+            n_rows = min(length, stop - first)
+            whole = min(n_rows, n - 1 - first) // PACKED_ROWS * PACKED_ROWS
+            pack_X(X, None, zero, scratch, first, whole, 0, fixed_X)
+            pack_y(y, None, zero, scratch, first, whole, d, fixed_y)
+            padded = -(-n_rows // PACKED_ROWS) * PACKED_ROWS
+            if whole < padded:
+                _pack_remaining(X, False, zero, scratch, first, whole, n_rows, 0)
+                _pack_remaining(y, False, zero, scratch, first, whole, n_rows, d)
+                scratch[:, n_rows:padded] = 0.0
+            if weight is not None:
+                for i in range(n_rows):
+                    scratch[n_columns, i] = weight[first + i]
+            add(scratch, high, low, padded)
+
+    words = kind.replace(" ", "_")
+    kernel.__name__ = kernel.__qualname__ = f"exact_{words}_{layout_X}_{layout_y}"
+    return kernel
+
+
+def read_exactly(problem: Problem, n_threads: int | None) -> DoubleDouble:
+    """All cross products of the columns of X and y and of ones, from one read."""
+    X, weight = problem.X, problem.sample_weight
+    y = problem.y.reshape(problem.n_samples, -1)
+    n, d = X.shape
+    n_columns = d + y.shape[1] + 1
+    (layout_X, fixed_X), (layout_y, fixed_y) = choose_pack(X), choose_pack(y)
+    single = X.dtype == y.dtype == np.float32
+    kind = "singles" if single else "doubles"
+    if weight is not None:
+        kind = f"weighted {kind}"
+    add_rows = compiled(
+        exact_kernel(layout_X, layout_y, kind),
+        (X.dtype, y.dtype, weight is not None, len(fixed_X), len(fixed_y)),
+        exact_signature,
+        NO_FLAGS,
+    )
+    zero, like = np.zeros(n_columns), np.empty(0)
+    length = moments_rows(problem, n_columns)
+
+    def add_group(group: int) -> DoubleDouble:
+        high, low = np.zeros((n_columns, n_columns)), np.zeros((n_columns, n_columns))
+        first = group * length
+        stop = min(first + length, n)
+        add_rows(X, y, weight, zero, fixed_X, fixed_y, like, high, low, first, stop)
+        return DoubleDouble(high, low)
+
+    n_groups = -(-n // length)
+    at_once = max(2, WAITING_BYTES // (16 * n_columns**2))
+    threaded = n_groups > 1 and n * n_columns**2 >= THREADING_PRODUCTS
+    with np.errstate(over="ignore", invalid="ignore"):
+        gram = ordered_sum(add_group, n_groups, n_threads if threaded else 1, at_once)
+        high, low = (np.triu(part) + np.triu(part, 1).T for part in (gram.high, gram.low))
+        return DoubleDouble(high, low)
