@@ -282,7 +282,7 @@ class TestMemory:
             finally:
                 tracemalloc.stop()
 
-        small, large = peak(20_000), peak(400_000)
+        small, large = peak(100_000), peak(400_000)
         assert large < small + 20_000
 
     @pytest.mark.parametrize(
