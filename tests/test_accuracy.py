@@ -196,10 +196,17 @@ class TestChoice:
             assert digits(result.coef, given[-4:]) >= 14.0
 
     def test_of_doubles_for_ordinary_data(self, rng):
-        X, y = nearly_collinear(rng, 10 * MOST_INFLATION**-0.5)
+        X, y = nearly_collinear(rng, 10 * MOST_INFLATION["float64"] ** -0.5)
         result = fit(X, y)
         assert result.moments.low is None
         assert "1 read" in result.strategy
+
+    @pytest.mark.parametrize(("away", "exact"), [(1e-3, False), (3e-6, True)])
+    def test_for_single_columns_where_double_leaves_less_than_they_have(self, away, exact, rng):
+        X, y = nearly_collinear(rng, away, "f4")
+        result = fit(X, y)
+        assert (result.moments.low is not None) == exact
+        assert digits(result.coef, solve_rationally(X, y, True)[1:]) >= 7.0
 
     def test_of_doubles_where_asked_for_or_where_they_have_to_do(self, rng):
         X, y = nearly_collinear(rng, 1e-7)
@@ -286,3 +293,30 @@ class TestCollinear:
 
 def test_is_exported():
     assert issubclass(fastgd.CollinearityWarning, UserWarning)
+
+
+class TestConditionNumber:
+    @pytest.mark.parametrize("fit_intercept", [True, False])
+    @pytest.mark.parametrize("precision", ["double", "exact"])
+    def test_is_that_of_columns_of_equal_length(self, precision, fit_intercept, rng):
+        X, y = nearly_collinear(rng, 1e-3)
+        X += 2
+        centred = X - X.mean(axis=0) * fit_intercept
+        right = np.linalg.cond(centred / np.linalg.norm(centred, axis=0))
+        result = fit(X, y, precision=precision, fit_intercept=fit_intercept)
+        assert result.condition_number == pytest.approx(right, rel=1e-6)
+
+    def test_beyond_what_doubles_tell(self, rng):
+        X, y = nearly_collinear(rng, 1e-10)
+        centred = X - X.mean(axis=0)
+        right = np.linalg.cond(centred / np.linalg.norm(centred, axis=0))
+        assert fit(X, y).condition_number == pytest.approx(right, rel=1e-3)
+
+    def test_is_infinite_or_unknown_where_it_is(self, rng):
+        X, y = nearly_collinear(rng, 0.0)
+        for precision in ("double", "exact"):
+            with pytest.warns(CollinearityWarning):
+                assert fit(X, y, precision=precision).condition_number == np.inf
+        assert np.isnan(fit(X, y, strategy="stream").condition_number)
+        X[:, 3] = 7.0
+        assert fit(X, y).condition_number < 2
