@@ -104,21 +104,10 @@ def solution(moments: ExactMoments, n_features: int, fit_intercept: bool) -> Sol
     Where some columns are sums of others it is the solution of least norm in such columns.
     Columns that are constant are left to the intercept.
     """
-    d, weights = n_features, moments.weights
-    mean, target_mean = moments.mean[:d], moments.mean[d:]
-    whole = moments.scatter
-    if not fit_intercept:
-        whole = whole + outer(moments.mean, moments.mean * weights)
-    squares = np.diagonal(whole.high)[:d]
-    far = float(weights.high) * mean.high**2
-    kept = squares > (CONSTANT**2 * far if fit_intercept else 0.0)
-    size = np.sqrt(np.where(kept, squares, 1.0))
-    scale = np.where(kept, np.ldexp(1.0, -np.frexp(size)[1] + 1), 0.0)
-    column = scale[:, np.newaxis]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        least = d * ROUNDING * (1.0 + np.where(kept, far / squares, 0.0))
-    gram, products = whole[:d, :d].scaled(scale).scaled(column), whole[:d, d:]
-    factor = Factor(gram, least, np.where(kept, size * scale, 1.0))
+    d, mean, target_mean = n_features, moments.mean[:n_features], moments.mean[n_features:]
+    whole = moments.scatter if fit_intercept else _uncentred(moments)
+    factor, scale, kept = _factored(moments, whole, d, fit_intercept)
+    products, column = whole[:d, d:], scale[:, np.newaxis]
     coef = factor.solve(products.scaled(column)).scaled(column)
     explained = (products * coef).sum()
     rest = DoubleDouble(np.diagonal(whole.high)[d:], np.diagonal(whole.low)[d:]) - explained
@@ -131,6 +120,39 @@ def solution(moments: ExactMoments, n_features: int, fit_intercept: bool) -> Sol
         max(float(rest.high.sum()), 0.0),
         _undetermined(factor, kept),
     )
+
+
+def largest_inverse(moments: ExactMoments, n_features: int, fit_intercept: bool) -> float:
+    """The largest eigenvalue of the inverse of the columns' products, in columns of length 1.
+
+    Infinite where some are sums of others; columns that are constant are left to the intercept.
+    """
+    whole = moments.scatter if fit_intercept else _uncentred(moments)
+    factor, scale, kept = _factored(moments, whole, n_features, fit_intercept)
+    if _undetermined(factor, kept).any():
+        return np.inf
+    inverse = factor.solve(DoubleDouble.of(np.diag(kept.astype(float)))).high
+    length = scale * np.sqrt(np.diagonal(whole.high)[:n_features])
+    return float(np.linalg.eigvalsh(inverse * length * length[:, np.newaxis])[-1])
+
+
+def _uncentred(moments: ExactMoments) -> DoubleDouble:
+    return moments.scatter + outer(moments.mean, moments.mean * moments.weights)
+
+
+def _factored(
+    moments: ExactMoments, whole: DoubleDouble, d: int, fit_intercept: bool
+) -> tuple[Factor, NDArray[np.float64], NDArray[np.bool_]]:
+    """The products of the columns, scaled by powers of two: factored, the scale, what is kept."""
+    squares = np.diagonal(whole.high)[:d]
+    far = float(moments.weights.high) * moments.mean.high[:d] ** 2
+    kept = squares > (CONSTANT**2 * far if fit_intercept else 0.0)
+    size = np.sqrt(np.where(kept, squares, 1.0))
+    scale = np.where(kept, np.ldexp(1.0, -np.frexp(size)[1] + 1), 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        least = d * ROUNDING * (1.0 + np.where(kept, far / squares, 0.0))
+    gram = whole[:d, :d].scaled(scale).scaled(scale[:, np.newaxis])
+    return Factor(gram, least, np.where(kept, size * scale, 1.0)), scale, kept
 
 
 def _undetermined(factor: Factor, kept: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, replace
 
@@ -9,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastgd import _check
+from fastgd._coordinates import CONSTANT
 from fastgd._double_double import DoubleDouble
-from fastgd._exact import ExactMoments, Low, centred, merged, without
+from fastgd._exact import ExactMoments, Low, centred, largest_inverse, merged, without
 from fastgd._files import read_npz, write_npz
 from fastgd._problem import SMALL, Problem, as_problem, check_finite_sums, check_not_small
 from fastgd._settings import check_n_threads
@@ -131,6 +133,31 @@ class Moments:
     def dtype(self) -> np.dtype[np.float64]:
         """The dtype of the sums."""
         return self.scatter.dtype
+
+    def condition_number(self, fit_intercept: bool = True) -> float:
+        """Largest over smallest singular value of X, in columns of equal length.
+
+        That is about the mean, or without an intercept about 0. The relative error of
+        coefficients is about so many times that of the data. Infinite where columns are sums of
+        others; columns that are constant are left to the intercept.
+        """
+        d = self.n_features
+        scatter, mean = self.scatter[:d, :d], self.mean[:d]
+        far = self.weight_sum * mean**2
+        if not fit_intercept:
+            scatter, far = scatter + self.weight_sum * np.outer(mean, mean), np.zeros(d)
+        squares = np.diagonal(scatter)
+        kept = np.flatnonzero((squares > CONSTANT**2 * far) & (squares > 0.0))
+        if not len(kept):
+            return 1.0
+        size = np.sqrt(squares[kept])
+        eigenvalues = np.linalg.eigvalsh(scatter[np.ix_(kept, kept)] / size / size[:, np.newaxis])
+        largest, smallest = float(eigenvalues[-1]), float(eigenvalues[0])
+        if self.exact is not None:
+            return math.sqrt(largest * largest_inverse(self.exact, d, fit_intercept))
+        if smallest <= len(kept) * np.finfo(np.float64).eps * largest:
+            return math.inf
+        return math.sqrt(largest / smallest)
 
     def small_columns(self) -> NDArray[np.bool_]:
         """Columns that vary so little that their squares may have underflowed."""

@@ -97,6 +97,17 @@ class FitResult:
         default=None, repr=False, compare=False
     )
 
+    @property
+    def condition_number(self) -> float:
+        """Of X in columns of equal length, about the mean if there is an intercept.
+
+        The coefficients' relative error is about so many times that of the data. Infinite where
+        columns are sums of others; NaN where the fit streamed, and has no moments.
+        """
+        if self.moments is None:
+            return math.nan
+        return self.moments.condition_number(self.fit_intercept)
+
     def plot(self, ax: Any = None) -> Any:
         """Draw the loss of every epoch, on a logarithmic axis.
 

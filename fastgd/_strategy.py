@@ -150,7 +150,8 @@ class Reader:
         moments = reads.moments("exact" if asked == "exact" else "double")
         self._check_not_small(moments.small_columns())
         self._take(moments)
-        if asked == "auto" and self._settings.method == "cg" and not reads.is_read_once:
+        may_need = asked == "auto" and self._settings.method == "cg" and moments.n_features > 1
+        if may_need and not reads.is_read_once:
             inflation = self._inflation()
             if exact_pays(inflation, self._source.n_features, self._source.dtype):
                 self._take(reads.moments("exact"))
