@@ -9,6 +9,7 @@ import threading
 import time
 import traceback
 import warnings
+from functools import cache
 
 import numpy as np
 
@@ -18,6 +19,7 @@ warnings.simplefilter("ignore", fastgd.ConvergenceWarning)
 warnings.simplefilter("ignore", DeprecationWarning)  # of fork where there are threads
 
 
+@cache
 def data(n=600_011, d=3):
     """Enough for several threads."""
     rng = np.random.default_rng(8)

@@ -132,16 +132,16 @@ class TestTeam:
         team.close()
 
 
-def run_part(part, *arguments, timeout=100):
-    """A part of concurrent_fits.py in a new process, which must end well and in time."""
-    script = Path(__file__).with_name("concurrent_fits.py")
+def run_part(part, *arguments, script="concurrent_fits.py", timeout=100, silent=False):
+    """A part of a script in a new process, which must end well, in time and, if so, silently."""
     done = subprocess.run(
-        [sys.executable, script, part, *map(str, arguments)],
+        [sys.executable, Path(__file__).with_name(script), part, *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=timeout,
     )
     assert done.returncode == 0, done.stderr
+    assert not silent or done.stderr == ""
     *lines, last = done.stdout.splitlines()
     assert last == "done"
     return lines
