@@ -23,6 +23,7 @@ def refuse(*_):
 
 _compile._compile = refuse
 warnings.simplefilter("ignore", fastgd.ConvergenceWarning)
+warnings.simplefilter("ignore", fastgd.CollinearityWarning)
 X = np.array([[1, 2, 0], [3, 4, 1], [5, 7, 0], [8, 8, 1]], "{dtype}", order="{order}")
 y = X.sum(axis=1)
 weight = np.ones(4, "{dtype}") if {weighted} else None
