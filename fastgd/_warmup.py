@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from fastgd import _check
-from fastgd._errors import ConvergenceWarning
+from fastgd._errors import CollinearityWarning, ConvergenceWarning
 from fastgd._fit import fit
 from fastgd._gradient import mse_and_gradient
 from fastgd.backends import PRECISIONS
@@ -68,6 +68,7 @@ def warmup(
     weight = np.ones(4, element) if sample_weight else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", CollinearityWarning)
         for method, strategy in product(("auto", "gd"), ("stream", "moments")):
             options: dict[str, Any] = {
                 "method": method,
