@@ -21,6 +21,9 @@ SIZES = (0, 1, 2, 3, 5, 9, 17, 40, 130)
 # In the default run, widths that kernels have been compiled for by other tests.
 WIDTHS = (0, 1, 3, 17) if "FASTGD_FUZZ" in os.environ else (0, 1, 3)
 
+# Compiling is what takes time there.
+BACKENDS = ("numba", "numpy") if "FASTGD_FUZZ" in os.environ else ("numba", *["numpy"] * 5)
+
 
 def plain(rng, shape):
     return rng.standard_normal(shape) + 1.0
@@ -177,7 +180,7 @@ def calls(draw, *, functions=tuple(TAKES), odd=0.2) -> Call:
         for name in TAKES[function]
         if draw(st.integers(0, 3)) == 0
     }
-    options["backend"] = pick(("numba", "numpy"), ("numba", "abacus"))
+    options["backend"] = pick(BACKENDS, ("numba", "abacus"))
     if function == "cross_validate":
         options["cv"] = pick((2, 3), (0, 50))
     elif draw(st.booleans()):

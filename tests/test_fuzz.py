@@ -16,7 +16,7 @@ from random_calls import OPTIONS, calls
 
 import fastgd
 
-BUDGET = int(os.environ.get("FASTGD_FUZZ", "300")) // 2
+BUDGET = int(os.environ.get("FASTGD_FUZZ", "200")) // 2
 fuzz = settings(
     max_examples=BUDGET,
     derandomize="FASTGD_FUZZ" not in os.environ,
@@ -39,6 +39,7 @@ def answer(call):
     """What the call returns, or the error that it raises if that is a documented one."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", fastgd.ConvergenceWarning)
+        warnings.simplefilter("ignore", fastgd.CollinearityWarning)
         try:
             return FUNCTIONS[call.function](call.X, call.y, **call.options)
         except DOCUMENTED as error:

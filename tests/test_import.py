@@ -29,7 +29,7 @@ KNOWS_ONLY = {
     "fastgd._double_double": (),
     "fastgd._files": (),
     "fastgd._missing": (),
-    "fastgd._result": ("fastgd._files", "fastgd._predict"),
+    "fastgd._result": ("fastgd._check", "fastgd._files", "fastgd._predict"),
     "fastgd._problem": ("fastgd._check", "fastgd._missing", "fastgd.sources"),
     "fastgd.methods": ("fastgd.methods",),
     "fastgd.sources": ("fastgd.sources",),
