@@ -204,13 +204,19 @@ def as_blocks(X: object, y: object, sample_weight: object, missing: str) -> Bloc
         return None
     if hasattr(X, "reduce") and hasattr(X, "is_read_once"):
         return cast(Blocks, X)
-    for base in type(X).__mro__:
-        package = base.__module__.partition(".")[0]
-        if package in KINDS:
-            return _load(KINDS[package], X, y, sample_weight, missing)
-    return None
-
-
-def _load(module: str, *given: object) -> Blocks | None:
-    blocks: Blocks | None = import_module(module).as_blocks(*given)
+    kind = _kind(X)
+    if kind is None:
+        return None
+    blocks: Blocks | None = import_module(kind).as_blocks(X, y, sample_weight, missing)
     return blocks
+
+
+def lazy_prediction(X: object) -> Callable[..., Any] | None:
+    """What predicts for X when asked to compute, where X is of such a kind."""
+    kind = None if isinstance(X, (np.ndarray, int, float)) else _kind(X)
+    return None if kind is None else getattr(import_module(kind), "predict", None)
+
+
+def _kind(X: object) -> str | None:
+    packages = (base.__module__.partition(".")[0] for base in type(X).__mro__)
+    return next((KINDS[package] for package in packages if package in KINDS), None)

@@ -63,7 +63,8 @@ class DaskBlocks:
             for key, group in zip(keys, groups, strict=True):
                 graph[key] = (partial(merge_in_order, merge), *group)
         layers = HighLevelGraph.from_collections(name, graph, dependencies=self._collections)
-        return _compute(Delayed(keys[0], layers, layer=name))
+        total: T | None = _compute(Delayed(keys[0], layers, layer=name))
+        return total
 
 
 def as_blocks(X: Any, y: Any, sample_weight: Any, missing: str) -> DaskBlocks:
