@@ -76,7 +76,8 @@ class LocalBlocks:
         return tree.total()
 
 
-def data(rng, dtype="f4", n_targets=None, n=N):
+def data(dtype="f4", n_targets=None, n=N):
+    rng = np.random.default_rng(7)
     X = (rng.standard_normal((n, D)) * 10 + 3).astype(dtype)
     shape = (D,) if n_targets is None else (D, n_targets)
     y = X @ rng.standard_normal(shape) + 4
@@ -98,37 +99,43 @@ def assert_same_fit(result, expected):
 
 
 class TestBits:
+    def test_are_those_of_local_blocks(self, anywhere):
+        X, y = data()
+        assert_same_fit(fastgd.fit(*in_chunks(X, y)), fastgd.fit(LocalBlocks(X, y)))
+
+    def test_are_those_of_local_blocks_where_each_epoch_reads(self, anywhere):
+        X, y = data()
+        options = {"strategy": "stream", "method": "nesterov", "max_iter": 2, "tol": 0}
+        result = fastgd.fit(*in_chunks(X, y), **options)
+        assert result.n_iter == 2
+        assert_same_fit(result, fastgd.fit(LocalBlocks(X, y), **options))
+
     @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
     @pytest.mark.parametrize("n_targets", TARGETS.values(), ids=TARGETS)
     @pytest.mark.parametrize("dtype", DTYPES)
-    def test_are_those_of_local_blocks(self, anywhere, rng, dtype, n_targets, weighted):
-        X, y = data(rng, dtype, n_targets)
+    @pytest.mark.parametrize("method", ["cg", "gd"])
+    def test_hold_for_all_kinds_of_data(self, here, rng, method, dtype, n_targets, weighted):
+        X, y = data(dtype, n_targets)
         weight = rng.integers(0, 3, N) if weighted else None
-        chunked = in_chunks(X, y, *([weight] if weighted else []))
-        moments = fastgd.fit(*chunked[:2], sample_weight=chunked[2] if weighted else None)
-        assert_same_fit(moments, fastgd.fit(LocalBlocks(X, y, weight)))
-        assert moments.moments.n_samples == N
-
-    @pytest.mark.parametrize("method", ["cg", "gd", "nesterov"])
-    def test_are_those_of_local_blocks_where_each_epoch_reads(self, anywhere, rng, method):
-        X, y = data(rng)
-        options = {"method": method, "strategy": "stream", "tol": 1e-4}
-        expected = fastgd.fit(LocalBlocks(X, y), **options)
-        assert expected.n_iter > 0
-        assert_same_fit(fastgd.fit(*in_chunks(X, y), **options), expected)
+        options = {"backend": "numpy", "method": method, "strategy": "moments"}
+        if method == "gd":
+            options |= {"strategy": "stream", "max_iter": 2, "tol": 0}
+        dX, dy, *dweight = in_chunks(X, y, *([weight] if weighted else []))
+        result = fastgd.fit(dX, dy, sample_weight=dweight[0] if weighted else None, **options)
+        assert_same_fit(result, fastgd.fit(LocalBlocks(X, y, weight), **options))
 
     @pytest.mark.parametrize("n_blocks", [1, 7, 8, 9, 64, 65])
-    def test_hold_for_any_number_of_blocks(self, here, rng, n_blocks):
-        X, y = data(rng, n=n_blocks * 3)
+    def test_hold_for_any_number_of_blocks(self, here, n_blocks):
+        X, y = data(n=n_blocks * 3)
         result = fastgd.fit(*in_chunks(X, y, rows=3), alpha=0.1)
         assert_same_fit(result, fastgd.fit(LocalBlocks(X, y, rows=3), alpha=0.1))
 
-    def test_do_not_depend_on_threads_of_a_task(self, here, rng):
-        X, y = in_chunks(*data(rng, n=40_000), rows=20_000)
+    def test_do_not_depend_on_threads_of_a_task(self, here):
+        X, y = in_chunks(*data(n=40_000), rows=20_000)
         assert_same_fit(fastgd.fit(X, y, n_threads=2), fastgd.fit(X, y))
 
-    def test_are_near_those_of_the_whole_array(self, here, rng):
-        X, y = data(rng)
+    def test_are_near_those_of_the_whole_array(self, here):
+        X, y = data()
         result, whole = fastgd.fit(*in_chunks(X, y)), fastgd.fit(X, y, strategy="moments")
         np.testing.assert_allclose(result.coef, whole.coef, rtol=1e-9)
         assert fastgd.plan(*in_chunks(X, y)).epochs_auto == fastgd.plan(X, y).epochs_auto
@@ -139,20 +146,20 @@ class TestBits:
         assert isinstance(result.coef, float)
         assert result.coef == pytest.approx(2.0)
 
-    def test_a_task_takes_one_thread_if_not_told(self, here, rng, monkeypatch):
+    def test_a_task_takes_one_thread_if_not_told(self, here, monkeypatch):
         asked = []
         import fastgd._reads as reads
 
         original = reads.moments_of
         monkeypatch.setattr(reads, "moments_of", lambda *a: asked.append(a[-1]) or original(*a))
-        X, y = in_chunks(*data(rng))
+        X, y = in_chunks(*data())
         fastgd.fit(X, y)
         fastgd.fit(X, y, n_threads=3)
         assert set(asked[:21]) == {1}
         assert set(asked[21:]) == {3}
 
-    def test_what_cannot_be_sent_stays(self, client, rng):
-        X, y = in_chunks(*data(rng))
+    def test_what_cannot_be_sent_stays(self, client):
+        X, y = in_chunks(*data())
         with client.as_current(), open(os.devnull) as cannot_be_pickled:
             seen = []
             fastgd.fit(
@@ -179,10 +186,12 @@ def kill_worker_once(block, marker, at):
 
 
 class TestFaults:
-    @pytest.mark.parametrize("strategy", ["moments", "stream"])
+    @pytest.mark.parametrize(
+        "strategy", ["moments", pytest.param("stream", marks=pytest.mark.slow)]
+    )
     @pytest.mark.filterwarnings("ignore::ResourceWarning")
-    def test_a_killed_worker_does_not_show(self, client, rng, tmp_path, strategy):
-        X, y = data(rng)
+    def test_a_killed_worker_does_not_show(self, client, tmp_path, strategy):
+        X, y = data()
         marker = tmp_path / "killed"
         kill = partial(kill_worker_once, marker=str(marker), at=float(X[15 * ROWS, 0]))
         dX, dy = in_chunks(X, y)
@@ -199,8 +208,8 @@ class TestFaults:
         )
         assert done.stdout.startswith("ConnectionError: the Dask cluster was lost"), done.stderr
 
-    def test_an_error_tells_the_block(self, anywhere, rng):
-        X, y = data(rng)
+    def test_an_error_tells_the_block(self, anywhere):
+        X, y = data()
         X[10 * ROWS + 7, 2] = np.nan
         with pytest.raises(ValueError, match=r"in block 10: X must be finite; X\[7, 2\] is nan"):
             fastgd.fit(*in_chunks(X, y))
@@ -209,24 +218,24 @@ class TestFaults:
 
 
 class TestChunks:
-    def test_those_of_y_follow_those_of_X(self, here, rng):
-        X, y = data(rng)
+    def test_those_of_y_follow_those_of_X(self, here):
+        X, y = data()
         (dX,), (dy, weight) = in_chunks(X), in_chunks(y, np.ones(N), rows=77)
         result = fastgd.fit(dX, dy, sample_weight=weight)
         assert_same_fit(result, fastgd.fit(LocalBlocks(X, y, np.ones(N))))
 
-    def test_columns_of_y_are_joined(self, here, rng):
-        X, y = data(rng, n_targets=3)
+    def test_columns_of_y_are_joined(self, here):
+        X, y = data(n_targets=3)
         result = fastgd.fit(*in_chunks(X), da.from_array(y, chunks=(ROWS, 1)))
         assert_same_fit(result, fastgd.fit(LocalBlocks(X, y)))
 
-    def test_columns_of_X_are_not(self, rng):
-        X, y = data(rng)
+    def test_columns_of_X_are_not(self):
+        X, y = data()
         with pytest.raises(ValueError, match=r"between columns.*X.rechunk\({1: -1}\)"):
             fastgd.fit(da.from_array(X, chunks=(ROWS, 2)), *in_chunks(y))
 
-    def test_of_unknown_size(self, here, rng):
-        X, y = data(rng)
+    def test_of_unknown_size(self, here):
+        X, y = data()
         keep = X[:, 0] > 0
         dX, dy, kept = in_chunks(X, y, keep)
         dX, dy = dX[kept], dy[kept]
@@ -239,15 +248,15 @@ class TestChunks:
                 dX, dy.rechunk(200) if not np.isnan(dy.shape[0]) else in_chunks(y, rows=200)[0]
             )
 
-    def test_rows_that_do_not_match(self, here, rng):
-        X, y = in_chunks(*data(rng))
+    def test_rows_that_do_not_match(self, here):
+        X, y = in_chunks(*data())
         with pytest.raises(ValueError, match="y has 2000 entries where X has 2100 samples"):
             fastgd.fit(X, y[:2000])
-        with pytest.raises(ValueError, match="in block 0: y has 99 .* where X has 100 samples"):
+        with pytest.raises(ValueError, match=r"in block 0: y has 99 .* where X has 100 samples"):
             fastgd.fit(X, y[da.from_array(np.arange(N) != 5, chunks=ROWS)])
 
-    def test_without_rows_are_left_out(self, here, rng):
-        X, y = data(rng)
+    def test_without_rows_are_left_out(self, here):
+        X, y = data()
         keep = (np.arange(N) // ROWS) % 2 == 0
         dX, dy, kept = in_chunks(X, y, keep)
         weights = in_chunks(keep.astype(float))[0]
@@ -256,17 +265,17 @@ class TestChunks:
         with pytest.raises(ValueError, match="X has no rows"):
             fastgd.fit(dX, dy, sample_weight=0 * weights)
 
-    def test_missing_rows_are_dropped(self, here, rng):
-        X, y = data(rng)
+    def test_missing_rows_are_dropped(self, here):
+        X, y = data()
         X[:150] = np.nan  # a block, and half of another
         result = fastgd.fit(*in_chunks(X, y), missing="drop")
         assert_same_fit(result, fastgd.fit(LocalBlocks(X, y, missing="drop")))
         assert result.moments.n_samples == N - 150
 
     @pytest.mark.parametrize("y", [None, np.zeros(N), [0.0] * N], ids=["None", "NumPy", "list"])
-    def test_only_those_of_dask_go_along(self, rng, y):
-        (X,) = in_chunks(data(rng)[0])
-        with pytest.raises(TypeError, match="^y must be"):
+    def test_only_those_of_dask_go_along(self, y):
+        (X,) = in_chunks(data()[0])
+        with pytest.raises(TypeError, match=r"^y must be"):
             fastgd.fit(X, y)
 
     def test_of_complex_numbers_are_refused_unread(self):
@@ -283,9 +292,9 @@ class TestFrames:
         return []
 
     @pytest.fixture
-    def frame(self, rng, made):
+    def frame(self, made):
         """A frame whose partitions, of unknown size, tell when they are made."""
-        X, y = data(rng)
+        X, y = data()
         whole = pd.DataFrame(X, columns=list("abcde")).assign(y=y, z=-y, w=1.0)
 
         def make(number):
@@ -294,8 +303,8 @@ class TestFrames:
 
         return dd.from_map(make, range(N // ROWS), meta=whole.iloc[:0])
 
-    def test_have_the_bits_of_arrays(self, here, rng, frame, made):
-        X, y = data(rng)
+    def test_have_the_bits_of_arrays(self, here, frame, made):
+        X, y = data()
         result = fastgd.fit(frame[list("abcde")], frame["y"], sample_weight=frame["w"])
         assert sorted(made) == list(range(21))  # each made once, for X, y and weights
         assert result.feature_names == tuple("abcde")
@@ -306,8 +315,8 @@ class TestFrames:
         assert both.coef.shape == (3, 2)
         np.testing.assert_allclose(both.coef[:, 0], -both.coef[:, 1], rtol=1e-6)
 
-    def test_go_along_with_arrays(self, here, rng, frame):
-        X, y = data(rng)
+    def test_go_along_with_arrays(self, here, frame):
+        X, y = data()
         expected = fastgd.fit(LocalBlocks(X, y))
         dX, dy = in_chunks(X, y)
         assert_same_fit(fastgd.fit(frame[list("abcde")], dy), expected)
@@ -326,8 +335,8 @@ class TestFrames:
 
 class TestPredict:
     @pytest.mark.parametrize("n_targets", TARGETS.values(), ids=TARGETS)
-    def test_of_an_array_is_lazy(self, here, rng, n_targets):
-        X, y = data(rng, n_targets=n_targets)
+    def test_of_an_array_is_lazy(self, here, n_targets):
+        X, y = data(n_targets=n_targets)
         (dX,) = in_chunks(X)
         result = fastgd.fit(X, y)
         predicted = result.predict(dX)
@@ -343,18 +352,19 @@ class TestPredict:
         both = fastgd.fit(x, np.column_stack([x, -x]))
         predicted = both.predict(da.from_array(x, chunks=4))
         assert predicted.shape == (9, 2)
-        assert_array_equal(predicted, both.predict(x[:, np.newaxis]).reshape(9, 2))
+        assert_array_equal(predicted, both.predict(x))
 
     @pytest.mark.parametrize("n_targets", TARGETS.values(), ids=TARGETS)
-    def test_of_a_frame_keeps_its_index(self, here, rng, n_targets):
-        X, y = data(rng, n_targets=n_targets)
+    def test_of_a_frame_keeps_its_index(self, here, n_targets):
+        X, y = data(n_targets=n_targets)
         whole = pd.DataFrame(X, columns=list("abcde"), index=np.arange(N) + 5)
         result = fastgd.fit(whole, y)
         predicted = result.predict(dd.from_pandas(whole[list("edcba")], npartitions=4)).compute()
-        assert_array_equal(predicted, result.predict(whole))
+        # NumPy's products depend on the order in memory, which differs: equal but for rounding.
+        np.testing.assert_allclose(predicted, result.predict(whole), rtol=1e-5)
         assert_array_equal(predicted.index, whole.index)
 
-    def test_takes_no_buffer(self, rng):
-        X, y = data(rng)
+    def test_takes_no_buffer(self):
+        X, y = data()
         with pytest.raises(TypeError, match="out"):
             fastgd.fit(X, y).predict(*in_chunks(X), out=np.empty(N))
