@@ -134,6 +134,20 @@ class Tree(Generic[T]):
         return value
 
 
+def merged(blocks: Blocks, work: Callable[[Problem], T], merge: Callable[[T, T], T]) -> T:
+    """The results of `work` on all `blocks`, merged.
+
+    Raises
+    ------
+    NoRowsError
+        If there are none.
+    """
+    total = blocks.reduce(work, either(merge))
+    if total is None:
+        raise NoRowsError("X has no rows, or none that are complete and of any weight")
+    return total
+
+
 def merge_in_order(merge: Callable[[T, T], T], *values: T) -> T | None:
     """All `values` merged, in the order of a `Tree`.
 
@@ -182,7 +196,7 @@ def as_block(
 
 def work_on(
     work: Callable[[Problem], T],
-    number: int,
+    number: int | str,
     X: ArrayLike,
     y: ArrayLike,
     sample_weight: ArrayLike | None,

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._blocks import Blocks, either
-from fastgd._missing import NoRowsError
+from fastgd._blocks import Blocks, either, merged
 from fastgd._moments import Moments, moments_of
 from fastgd._problem import Problem, explain_non_finite
 from fastgd._settings import Settings
@@ -120,10 +119,7 @@ class BlockReads:
         yield read
 
     def _reduce(self, work: Callable[[Problem], T], merge: Callable[[T, T], T]) -> T:
-        merged = self.blocks.reduce(work, either(merge))
-        if merged is None:
-            raise NoRowsError("X has no rows, or none that are complete and of any weight")
-        return merged
+        return merged(self.blocks, work, merge)
 
 
 class _Columns(NamedTuple):
