@@ -242,7 +242,9 @@ def markdown(report: dict[str, Any]) -> str:
     ]
     for row in rows:
         what = "moments" if row["strategy"] == "moments" else "an epoch"
-        sizes = (f"{row[name] / 1e3:,.1f}" for name in ("sums", "sums_at_most", "all", "all_at_most"))
+        sizes = (
+            f"{row[name] / 1e3:,.1f}" for name in ("sums", "sums_at_most", "all", "all_at_most")
+        )
         lines.append(
             f"| {what} | {row['features']} | {row['megabytes']:,.0f} | {row['blocks']} "
             f"| {row['ratio']:.2f} | {' | '.join(sizes)} |"

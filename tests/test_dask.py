@@ -158,6 +158,12 @@ class TestBits:
         assert set(asked[:21]) == {1}
         assert set(asked[21:]) == {3}
 
+    def test_hold_where_blocks_are_kept(self, client):
+        X, y = data()
+        with client.as_current():
+            dX, dy = (array.persist() for array in in_chunks(X, y))
+            assert_same_fit(fastgd.fit(dX, dy), fastgd.fit(LocalBlocks(X, y)))
+
     def test_what_cannot_be_sent_stays(self, client):
         X, y = in_chunks(*data())
         with client.as_current(), open(os.devnull) as cannot_be_pickled:

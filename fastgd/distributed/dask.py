@@ -16,6 +16,7 @@ from fastgd._problem import Problem
 try:
     import dask
     import dask.array as da
+    from dask._task_spec import DataNode, Task, TaskRef  # tuples would miss keys of futures
     from dask.core import flatten
     from dask.delayed import Delayed
     from dask.highlevelgraph import HighLevelGraph
@@ -49,19 +50,22 @@ class DaskBlocks:
     def reduce(self, work: Callable[[Problem], T], merge: Callable[[T, T], T]) -> T | None:
         """One task for each block, and some that merge, in one graph."""
         name = f"fastgd-{uuid4().hex}"
-        graph: dict[Any, Any] = {name: work}  # by name, so that it is sent once and not by block
+        graph: dict[Any, Any] = {
+            name: DataNode(name, work)
+        }  # by name, so that it is sent once and not by block
         keys: list[Any] = []
         columns = [flatten(collection.__dask_keys__()) for collection in self._collections]
         for number, parts in enumerate(zip(*columns, strict=True)):
             keys.append((f"{name}-block", number))
-            graph[keys[-1]] = (partial(_work_on, self._missing, number), name, *parts)
+            does = partial(_work_on, self._missing, number)
+            graph[keys[-1]] = Task(keys[-1], does, TaskRef(name), *map(TaskRef, parts))
         level = 0
         while len(keys) > 1:
             level += 1
             groups = [keys[i : i + AT_ONCE] for i in range(0, len(keys), AT_ONCE)]
             keys = [(f"{name}-merge-{level}", number) for number in range(len(groups))]
             for key, group in zip(keys, groups, strict=True):
-                graph[key] = (partial(merge_in_order, merge), *group)
+                graph[key] = Task(key, partial(merge_in_order, merge), *map(TaskRef, group))
         layers = HighLevelGraph.from_collections(name, graph, dependencies=self._collections)
         total: T | None = _compute(Delayed(keys[0], layers, layer=name))
         return total
