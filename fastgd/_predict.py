@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastgd._blocks import lazy_prediction
 from fastgd._problem import Floats, as_float_array, as_real_array
 from fastgd.sources import Table, as_matrix, as_table, select
 
@@ -26,6 +28,15 @@ def predict(
 
     `coef` has no axis of features where the fit's X was 1-D.
     """
+    later = lazy_prediction(X)
+    if later is not None:
+        if out is not None:
+            raise TypeError(f"out cannot be given where X is lazy; X is {type(X).__name__}")
+        apply = partial(
+            predict, coef=coef, intercept=intercept, feature_names=feature_names, out=None
+        )
+        predicted: Floats = later(X, apply, np.shape(intercept))
+        return predicted
     table = as_table(X)
     weights = np.asarray(coef, np.float64)
     single = np.ndim(coef) == np.ndim(intercept)

@@ -1,0 +1,301 @@
+"""What an engine costs: ``python -m bench.distributed [--json PATH] [--readme]``.
+
+A fit on Dask, on a cluster of two worker processes of one thread each that hold the data, against
+``fastgd.fit`` of the same rows in this process with two threads, timed in turn; once from moments
+and once with epochs that read. Beside that, the bytes that the processes sent each other, as their
+connections count them, and those of them that were sums; and a formula for both, with what it says
+of a thousand workers. Needs the extra dask.
+
+A pass over B blocks on W workers makes B sums of s bytes and (B - 1) / 7 merges of up to eight of
+them, each where one of its sums already lies: at most B - 1 sums move, and one more, the total, to
+the client. Each worker fetches the coefficients, c bytes, once. With m bytes of messages a task::
+
+    sums <= B s + W c        all <= B s + W c + m (B + (B - 1) / 7)
+
+s is 8 ((d + k)^2 + d + k) bytes for moments and 8 (d k + k) for an epoch, and some for pickling;
+it is taken from what is really pickled. m and the seconds of a task are measured, on blocks of next
+to nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pickle
+import sys
+from collections.abc import Callable
+from operator import add
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import dask.array as da
+import distributed
+import numpy as np
+from distributed.comm.tcp import TCP
+from numpy.typing import NDArray
+
+import fastgd
+from bench import readme
+from fastgd._blocks import merge_in_order
+from fastgd.backends import Sums
+from fastgd.commands._timing import in_turn, timed
+from fastgd.distributed.dask import AT_ONCE
+
+EPOCHS = 5
+WORKERS = 2
+BLOCK_BYTES = 32 << 20
+LARGE = {"workers": 1000, "bytes": 100e12, "block_bytes": 1e9}
+STREAM: dict[str, Any] = {
+    "strategy": "stream", "method": "gd", "learning_rate": 1e-3, "max_iter": EPOCHS, "tol": 0,
+}  # fmt: skip
+
+
+class Costs(NamedTuple):
+    """Of a task, beside its work."""
+
+    seconds: float
+    bytes: float
+
+
+def block_of(number: int, n_rows: int, d: int) -> NDArray[np.float32]:
+    """Rows of X and, last, y."""
+    rng = np.random.default_rng(number)
+    return rng.standard_normal((n_rows, d + 1), dtype=np.float32)
+
+
+def split(made: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    X = np.ascontiguousarray(made[:, :-1])
+    return X, X.sum(axis=1) + made[:, -1]
+
+
+def _part(block_info: Any, n_rows: int, d: int, which: int) -> NDArray[np.float32]:
+    number = block_info[None]["chunk-location"][0]
+    return split(block_of(number, n_rows, d))[which]
+
+
+def made_in_workers(n_blocks: int, n_rows: int, d: int) -> tuple[Any, Any]:
+    """X and y, which no other process ever sees."""
+    rows = ((n_rows,) * n_blocks,)
+    shapes = ((*rows, (d,)), rows)
+    arrays = [
+        da.map_blocks(
+            _part, chunks=chunks, dtype=np.float32, n_rows=n_rows, d=d, which=which,
+            meta=np.empty((0,) * len(chunks), np.float32),
+        )
+        for which, chunks in enumerate(shapes)
+    ]  # fmt: skip
+    X, y = (array.persist() for array in arrays)
+    distributed.wait([X, y])
+    return X, y
+
+
+_sent = 0
+
+
+def count_bytes() -> None:
+    """From now on, count what the connections of this process send."""
+    original = TCP.write
+
+    async def write(self: TCP, *args: Any, **options: Any) -> Any:
+        global _sent
+        sent = await original(self, *args, **options)
+        _sent += sent or 0
+        return sent
+
+    TCP.write = write
+
+
+def bytes_sent() -> int:
+    return _sent
+
+
+def sums_sent(dask_worker: Any) -> int:
+    return int(dask_worker.transfer_outgoing_bytes_total)
+
+
+def traffic(client: Any, call: Callable[[], object]) -> dict[str, int]:
+    """What `call` makes the processes send: everything, and results of tasks."""
+
+    def now() -> tuple[int, int]:
+        everything = bytes_sent() + sum(client.run(bytes_sent).values())
+        return everything, sum(client.run(sums_sent).values())
+
+    for _ in range(2):  # the first time, asking is counted with the rest
+        before = now()
+    asking = now()[0] - before[0]
+    before = now()
+    call()
+    after = now()
+    return {"all": after[0] - before[0] - asking, "sums": after[1] - before[1]}
+
+
+def cost_of_tasks(client: Any) -> Costs:
+    """From passes over a few, and over many, blocks of next to nothing."""
+    seconds, sent, tasks = [], [], []
+    for n_blocks in (100, 800):
+        X, y = made_in_workers(n_blocks, 10, 2)
+
+        def fit(X: Any = X, y: Any = y) -> object:
+            return fastgd.fit(X, y, strategy="moments")
+
+        fit()
+        sent.append(traffic(client, fit)["all"])
+        seconds.append(min(timed(fit)[1] for _ in range(3)))
+        tasks.append(n_tasks(n_blocks))
+    more = tasks[1] - tasks[0]
+    sums = 700 * size_of_sums(2, "moments")  # counted apart
+    return Costs((seconds[1] - seconds[0]) / more, (sent[1] - sent[0] - sums) / more)
+
+
+def n_tasks(n_blocks: int) -> int:
+    """Tasks of a pass."""
+    total = n_blocks
+    while n_blocks > 1:
+        n_blocks = -(-n_blocks // AT_ONCE)
+        total += n_blocks
+    return total
+
+
+def size_of_sums(d: int, strategy: str, k: int = 1) -> int:
+    """Bytes of what is made of one block, pickled."""
+    if strategy == "moments":
+        scatter = np.zeros((d + k, d + k))
+        return len(pickle.dumps(fastgd.Moments(1, 1.0, scatter[0], scatter, k)))
+    return len(pickle.dumps(Sums(1.0, 1.0, np.zeros(d), 1.0)))
+
+
+def predicted(
+    d: int, strategy: str, n_blocks: int, n_workers: int, passes: int, costs: Costs
+) -> dict[str, float]:
+    """The formula's bytes, at most."""
+    coefficients = 0 if strategy == "moments" else 8 * (d + 1)
+    sums = passes * (n_blocks * size_of_sums(d, strategy) + n_workers * coefficients)
+    tasks = passes * n_tasks(n_blocks)
+    return {"sums": sums, "all": sums + costs.bytes * tasks, "seconds": costs.seconds * tasks}
+
+
+def measure(client: Any, d: int, megabytes: int, seconds: float, costs: Costs) -> list[Any]:
+    """Rows of the table for so many features."""
+    n_rows = BLOCK_BYTES // (4 * d)
+    n_blocks = max(megabytes * 10**6 // BLOCK_BYTES, 2)
+    dX, dy = made_in_workers(n_blocks, n_rows, d)
+    X, y = np.empty((n_blocks * n_rows, d), np.float32), np.empty(n_blocks * n_rows, np.float32)
+    for number in range(n_blocks):
+        rows = slice(number * n_rows, (number + 1) * n_rows)
+        X[rows], y[rows] = split(block_of(number, n_rows, d))
+    cut = range(0, len(X), n_rows)
+    by_hand = merge_in_order(
+        add, *(fastgd.Moments.of(X[i : i + n_rows], y[i : i + n_rows]) for i in cut)
+    )
+    table = []
+    for strategy, passes, options in (
+        ("moments", 1, {"strategy": "moments"}),
+        ("stream", EPOCHS + 1, STREAM),
+    ):
+        here, there = (
+            lambda arrays=arrays, options=options: quietly(*arrays, **options)
+            for arrays in ((X, y), (dX, dy))
+        )
+        if strategy == "moments" and there().moments != by_hand:
+            raise AssertionError("the bits are not those of local blocks")
+        times = in_turn({"local": here, "dask": there}, seconds)
+        moved = traffic(client, there)
+        says = predicted(d, strategy, n_blocks, WORKERS, passes, costs)
+        table.append({
+            "strategy": strategy, "features": d, "blocks": n_blocks, "passes": passes,
+            "megabytes": X.nbytes / 1e6, **times, "ratio": times["dask"] / times["local"],
+            "sums": moved["sums"] / passes, "sums_at_most": says["sums"] / passes,
+            "all": moved["all"] / passes, "all_at_most": says["all"] / passes,
+        })  # fmt: skip
+    return table
+
+
+def quietly(X: Any, y: Any, **options: Any) -> fastgd.FitResult:
+    return fastgd.fit(X, y, progress=False, **options)
+
+
+def at_large(features: list[int], costs: Costs) -> list[dict[str, Any]]:
+    """What the formula says of many workers."""
+    n_blocks, n_workers = int(LARGE["bytes"] / LARGE["block_bytes"]), int(LARGE["workers"])
+    return [
+        {
+            "features": d, "strategy": strategy,
+            **predicted(d, strategy, n_blocks, n_workers, 1, costs),
+        }
+        for d in (*features, 1000)
+        for strategy in ("moments", "stream")
+    ]  # fmt: skip
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The tables for README.md."""
+    rows, large = report["measured"], report["at_large"]
+    lines = [
+        f"A fit on a Dask cluster of {WORKERS} worker processes over the local fit of the same "
+        f"float32 rows with {WORKERS} threads, and the bytes that the processes sent each other "
+        "in one read of the data, beside the most that the formula in `bench/distributed.py` "
+        "allows. Made by `python -m bench.distributed --readme`.",
+        "",
+        "| read for | features | data, MB | blocks | Dask / local | sums, kB | at most "
+        "| with all messages, kB | at most |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        what = "moments" if row["strategy"] == "moments" else "an epoch"
+        sizes = (
+            f"{row[name] / 1e3:,.1f}" for name in ("sums", "sums_at_most", "all", "all_at_most")
+        )
+        lines.append(
+            f"| {what} | {row['features']} | {row['megabytes']:,.0f} | {row['blocks']} "
+            f"| {row['ratio']:.2f} | {' | '.join(sizes)} |"
+        )
+    lines += [
+        "",
+        f"By the same formula, {LARGE['bytes'] / 1e12:.0f} TB on {LARGE['workers']:,} workers in "
+        f"blocks of {LARGE['block_bytes'] / 1e9:.0f} GB move at most so much in one read; and at "
+        f"the {report['task']['seconds'] * 1e3:.2f} ms a task that Dask's scheduler took here, "
+        "handing out the tasks takes so long, whatever the number of workers:",
+        "",
+        "| read for | features | sums, GB | with all messages, GB | scheduler, s |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for row in large:
+        what = "moments (a whole fit)" if row["strategy"] == "moments" else "an epoch"
+        lines.append(
+            f"| {what} | {row['features']} | {row['sums'] / 1e9:.3g} | {row['all'] / 1e9:.3g} "
+            f"| {row['seconds']:,.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.distributed", description=__doc__)
+    parser.add_argument("--megabytes", type=int, default=1000, help="of X; 1000 by default")
+    parser.add_argument("--features", nargs="*", type=int, default=[16, 100])
+    parser.add_argument("--seconds", type=float, default=5.0, help="a row, at least; 5")
+    parser.add_argument("--json", metavar="PATH")
+    parser.add_argument("--readme", action="store_true", help="put the tables into README.md")
+    args = parser.parse_args(argv)
+    cluster = distributed.LocalCluster(
+        n_workers=WORKERS, threads_per_worker=1, processes=True, dashboard_address=None
+    )
+    with cluster, distributed.Client(cluster) as client:
+        count_bytes()
+        client.run(count_bytes)
+        costs = cost_of_tasks(client)
+        rows: list[Any] = []
+        for d in args.features:
+            rows += measure(client, d, args.megabytes, args.seconds, costs)
+    report = {
+        "measured": rows, "task": costs._asdict(), "at_large": at_large(args.features, costs),
+    }  # fmt: skip
+    print(markdown(report))
+    if args.json:
+        Path(args.json).write_text(json.dumps(report, indent=1))
+    if args.readme:
+        readme.put("distributed", markdown(report))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
