@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import import_module
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -19,8 +19,8 @@ T = TypeVar("T")
 # ``as_blocks(X, y, sample_weight, missing)``, which returns `Blocks`.
 KINDS: dict[str, str] = {}
 
-# Where there is no y: X yields it, too.
-BATCHES = "fastgd.sources.batches"
+# Where X yields y, too, in batches.
+BATCHES = "fastgd._streamed"
 
 
 class Blocks(Protocol):
@@ -52,10 +52,11 @@ class Blocks(Protocol):
     @property
     def is_read_once(self) -> bool: ...
 
-    def reduce(self, work: Callable[[Problem], T], merge: Callable[[T, T], T]) -> T:
+    def reduce(self, work: Callable[[Problem], T], merge: Callable[[T, T], T]) -> T | None:
         """Do `work` on every block, and merge the results in the order of a `Tree`.
 
-        Both functions can be pickled. Blocks without a row, or without weight, are left out.
+        Both functions can be pickled, and `merge` takes None for either value. Blocks without a
+        row, or without weight, are None; where all of them are, so is what is returned.
         """
         ...
 
@@ -76,9 +77,15 @@ class Tree(Generic[T]):
     '(((ab)(cd))(ef))'
     """
 
-    def __init__(self, merge: Callable[[T, T], T]) -> None:
+    def __init__(self, merge: Callable[[T, T], T], parts: Iterable[tuple[int, T]] = ()) -> None:
         self._merge = merge
-        self._parts: list[tuple[int, T]] = []  # values, with the number that each is made of
+        # Values, with the number that each is made of.
+        self._parts: list[tuple[int, T]] = list(parts)
+
+    @property
+    def parts(self) -> tuple[tuple[int, T], ...]:
+        """All that is kept, from which another tree goes on."""
+        return tuple(self._parts)
 
     def add(self, value: T) -> None:
         """The next value."""
@@ -96,6 +103,20 @@ class Tree(Generic[T]):
         for _, before in reversed(others):
             value = self._merge(before, value)
         return value
+
+
+def merged(blocks: Blocks, work: Callable[[Problem], T], merge: Callable[[T, T], T]) -> T:
+    """The results of `work` on all `blocks`, merged.
+
+    Raises
+    ------
+    NoRowsError
+        If there are none.
+    """
+    total = blocks.reduce(work, either(merge))
+    if total is None:
+        raise NoRowsError("X has no rows, or none that are complete and of any weight")
+    return total
 
 
 def optional(work: Callable[[Problem], T]) -> Callable[[Problem | None], T | None]:
@@ -134,7 +155,7 @@ def as_block(
 
 def as_blocks(X: object, y: object, sample_weight: object, missing: str) -> Blocks | None:
     """Blocks, if X is a kind of data that comes in them; None if it is not."""
-    if isinstance(X, (np.ndarray, int, float)):
+    if isinstance(X, (np.ndarray, int, float)) or (y is not None and isinstance(X, (list, tuple))):
         return None
     if hasattr(X, "reduce") and hasattr(X, "is_read_once"):
         return cast(Blocks, X)
@@ -142,7 +163,7 @@ def as_blocks(X: object, y: object, sample_weight: object, missing: str) -> Bloc
         package = base.__module__.partition(".")[0]
         if package in KINDS:
             return _load(KINDS[package], X, y, sample_weight, missing)
-    return None
+    return _load(BATCHES, X, y, sample_weight, missing) if y is None else None
 
 
 def _load(module: str, *given: object) -> Blocks | None:

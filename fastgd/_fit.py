@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,7 +15,7 @@ from fastgd._descent import choose_coordinates, run
 from fastgd._moments import Moments
 from fastgd._objective import Objective
 from fastgd._problem import Problem, as_problem, check_finite_sums
-from fastgd._reads import BlockReads
+from fastgd._reads import BlockReads, close
 from fastgd._result import FitResult
 from fastgd._settings import Settings, check_settings, check_start
 from fastgd._strategy import Reader
@@ -191,7 +192,16 @@ def fit(
     (2.0, 1.0, 21.0)
     """
     settings = check_settings(locals())
-    problem = as_source(X, y, sample_weight, settings, missing)
+    with opened(X, y, sample_weight, settings, missing) as source:
+        return _fit(source, settings, coef_init, intercept_init)
+
+
+def _fit(
+    problem: Problem | Moments | BlockReads,
+    settings: Settings,
+    coef_init: ArrayLike | None,
+    intercept_init: ArrayLike | None,
+) -> FitResult:
     coef, intercept = check_start(problem, settings, coef_init, intercept_init)
     held_out = None
     if settings.validation_fraction is not None and isinstance(problem, Problem):
@@ -209,6 +219,23 @@ def fit(
         return conclude(descent, judge, objective, problem, read, settings)
 
 
+@contextmanager
+def opened(
+    X: ArrayLike | Moments,
+    y: ArrayLike | None,
+    sample_weight: ArrayLike | None,
+    settings: Settings,
+    missing: str = "error",
+) -> Iterator[Problem | Moments | BlockReads]:
+    """What a descent reads; no thread that fetches is left behind."""
+    source = as_source(X, y, sample_weight, settings, missing)
+    try:
+        yield source
+    finally:
+        if isinstance(source, BlockReads):
+            source.close()
+
+
 def as_source(
     X: ArrayLike | Moments,
     y: ArrayLike | None,
@@ -221,9 +248,15 @@ def as_source(
         return _given(X, y, sample_weight, settings)
     blocks = as_blocks(X, y, sample_weight, missing)
     if blocks is not None:
-        return _in_blocks(blocks, settings)
+        try:
+            return _in_blocks(blocks, settings)
+        except BaseException:
+            close(blocks)
+            raise
     if y is None:
-        raise TypeError("y must be given, unless X is fastgd.Moments; got None")
+        raise TypeError(
+            "y must be given, unless X yields batches (X, y) or is fastgd.Moments; got None"
+        )
     return as_problem(X, y, sample_weight, targets=True, missing=missing)
 
 

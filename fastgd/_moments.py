@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from functools import partial
+from operator import add
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastgd import _check
+from fastgd._blocks import as_blocks, merged
 from fastgd._files import read_npz, write_npz
 from fastgd._problem import Problem, as_problem, check_finite_sums
 from fastgd._settings import check_n_threads
@@ -75,7 +78,7 @@ class Moments:
     def of(
         cls,
         X: ArrayLike,
-        y: ArrayLike,
+        y: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         *,
         missing: str = "error",
@@ -83,11 +86,12 @@ class Moments:
         precision: str = "double",
         n_threads: int | None = None,
     ) -> Moments:
-        """Collect the moments of arrays in one read.
+        """Collect the moments of arrays, or of batches of them, in one read.
 
         Parameters
         ----------
         X : array_like of shape (n_samples,) or (n_samples, n_features)
+            Or what yields batches ``(X, y)``, as in `fastgd.fit`.
         y : array_like of shape (n_samples,) or (n_samples, n_targets)
         sample_weight : array_like of shape (n_samples,), optional
         missing, backend, precision, n_threads
@@ -103,6 +107,13 @@ class Moments:
         _check.choice("backend", backend, BACKENDS)
         _check.choice("precision", precision, PRECISIONS)
         threads = check_n_threads(n_threads)
+        blocks = as_blocks(X, y, sample_weight, missing)
+        if blocks is not None:
+            work = partial(moments_of, backend=backend, precision=precision, n_threads=threads)
+            moments: Moments = merged(blocks, work, add)
+            return moments
+        if y is None:
+            raise TypeError("y must be given, unless X yields batches (X, y); got None")
         problem = as_problem(X, y, sample_weight, targets=True, missing=missing)
         return moments_of(problem, backend, precision, threads)
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from operator import add
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._blocks import Blocks
+from fastgd._blocks import Blocks, either, merged
 from fastgd._moments import Moments, moments_of
 from fastgd._problem import Problem, explain_non_finite
 from fastgd._settings import Settings
+from fastgd._streamed import Streamed
 from fastgd.backends import ColumnStatistics, Pass, Sums, load_backend
+
+T = TypeVar("T")
 
 
 class Reads(Protocol):
@@ -74,7 +77,13 @@ class BlockReads:
     """
 
     def __init__(self, blocks: Blocks, settings: Settings) -> None:
-        self.blocks, self._settings = blocks, settings
+        if settings.n_threads is None:
+            settings = settings._replace(n_threads=getattr(blocks, "n_threads", None))
+        # What the work on a block does not ask for may not be possible to send, or be large.
+        self._settings = settings._replace(callback=None, learning_rate=None, random_state=None)
+        self.blocks = blocks
+        if isinstance(blocks, Streamed):
+            blocks.progress = settings.progress
         self.n_features = blocks.n_features
         self.one_dimensional, self.targets = blocks.one_dimensional, blocks.targets
         self.dtype, self.feature_names = blocks.dtype, blocks.feature_names
@@ -87,30 +96,45 @@ class BlockReads:
         assert self._n_samples is not None
         return self._n_samples
 
+    def close(self) -> None:
+        """End what the blocks have open."""
+        close(self.blocks)
+
     def explain(self) -> None:
         """Raise if a block holds NaN or infinity."""
-        self.blocks.reduce(explain_non_finite, _neither)
+        if self.blocks.is_read_once:
+            return  # it was looked for in the moments of each
+        self.blocks.reduce(explain_non_finite, either(_neither))
 
     def column_statistics(self) -> ColumnStatistics:
-        columns = self.blocks.reduce(partial(_columns, self._settings), _Columns.merged)
+        columns = self._reduce(partial(_columns, self._settings), _Columns.merged)
         self._n_samples = columns.n_samples
         return ColumnStatistics(columns.mean, np.sqrt(columns.scatter / columns.weights))
 
     def moments(self) -> Moments:
-        moments: Moments = self.blocks.reduce(partial(_moments, self._settings), add)
+        moments: Moments = self._reduce(partial(_moments, self._settings), add)
         self._n_samples = moments.n_samples
         return moments
 
     def sample(self, n_rows: int) -> Moments | None:
         work = partial(_sample, self._settings, n_rows / self.n_samples)
-        return self.blocks.reduce(work, _both)
+        return self.blocks.reduce(work, either(add))
 
     @contextmanager
     def open_pass(self) -> Iterator[Pass]:
         def read(coef: NDArray[np.float64], intercept: Any) -> Sums:
-            return self.blocks.reduce(partial(_sums, self._settings, coef, intercept), _added)
+            return self._reduce(partial(_sums, self._settings, coef, intercept), _added)
 
         yield read
+
+    def _reduce(self, work: Callable[[Problem], T], merge: Callable[[T, T], T]) -> T:
+        return merged(self.blocks, work, merge)
+
+
+def close(blocks: Blocks) -> None:
+    """End what `blocks` have open: batches, a thread that fetches them."""
+    if isinstance(blocks, Streamed):
+        blocks.close()
 
 
 class _Columns(NamedTuple):
@@ -162,10 +186,6 @@ def _sample(settings: Settings, part: float, block: Problem) -> Moments | None:
         return None
     drawn = block._replace(X=block.X[rows], y=block.y[rows], sample_weight=weight)
     return _moments(settings, drawn)
-
-
-def _both(first: Moments | None, second: Moments | None) -> Moments | None:
-    return first + second if first and second else first or second
 
 
 def _added(first: Sums, second: Sums) -> Sums:

@@ -1,0 +1,60 @@
+"""Iterables of ``(X, y)`` or ``(X, y, weight)`` batches, and functions that return iterators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from fastgd.sources._rows import Batch
+
+
+class GivenBatches:
+    """Batches of the caller."""
+
+    is_foreign = True
+    skips = False
+    n_rows = None
+    identity = ()
+
+    def __init__(self, values: Iterable[Any] | Callable[[], Iterator[Any]]) -> None:
+        self._values = values
+        self.is_in_memory = isinstance(values, (list, tuple))
+        self.is_read_once = isinstance(values, Iterator)
+
+    def read(self, first: int) -> Iterator[Batch]:
+        """The batches from number `first` on; those before are fetched, too."""
+        values = iter(self._values()) if callable(self._values) else iter(self._values)
+        for number, value in enumerate(islice(values, first, None), first):
+            yield _as_batch(value, f"batch {number}")
+
+
+def as_batches(X: object) -> GivenBatches | None:
+    """What yields batches; None for what is data itself, or nothing that can be fitted."""
+    if isinstance(X, (str, bytes, dict, np.ndarray)) or hasattr(X, "__array__"):
+        return None
+    if hasattr(X, "__dlpack__") or hasattr(X, "__arrow_c_stream__") or isinstance(X, type):
+        return None
+    if isinstance(X, (list, tuple)) and X and not isinstance(X[0], (list, tuple)):
+        return None
+    return GivenBatches(X) if isinstance(X, Iterable) or callable(X) else None
+
+
+def _as_batch(value: object, where: str) -> Batch:
+    if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
+        raise TypeError(
+            f"{where} must be a tuple (X, y) or (X, y, weight); got {_described(value)}"
+        )
+    X, y, weight = value if len(value) == 3 else (*value, None)
+    if not (hasattr(X, "__len__") or hasattr(X, "__array__")):
+        raise TypeError(f"{where} must be a tuple (X, y) of arrays; its X is {_described(X)}")
+    return Batch(X, y, weight, where)
+
+
+def _described(value: object) -> str:
+    kind = type(value).__name__
+    if isinstance(value, (tuple, list)):
+        return f"a {kind} of {len(value)}"
+    return f"an array of shape {value.shape}" if isinstance(value, np.ndarray) else kind
