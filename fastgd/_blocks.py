@@ -17,7 +17,9 @@ T = TypeVar("T")
 
 # By the top-level package of the class of X, or of a class that it inherits from: modules with
 # ``as_blocks(X, y, sample_weight, missing)``, which returns `Blocks`.
-KINDS: dict[str, str] = {}
+KINDS: dict[str, str] = {
+    "pyarrow": "fastgd._streamed",
+}
 
 # Where X yields y, too, in batches.
 BATCHES = "fastgd._streamed"

@@ -15,6 +15,7 @@ from fastgd._problem import Problem
 from fastgd._watch import RowsBar
 from fastgd.sources._rows import Batches
 from fastgd.sources.batches import as_batches
+from fastgd.sources.scan import scan
 
 T = TypeVar("T")
 Parts = tuple[tuple[int, Any], ...]
@@ -162,6 +163,10 @@ def _done(work: Callable[[Problem], T], fetched: Fetched) -> T | None:
 
 def as_blocks(X: object, y: object, sample_weight: object, missing: str) -> Streamed | None:
     """What yields batches, as blocks; None for anything else."""
+    if isinstance(y, str):  # a column of what PyArrow reads in batches
+        return Streamed(scan(X, target=y, weight=cast(Any, sample_weight)), missing)
+    if y is not None:
+        return None
     batches = cast(Batches, X) if hasattr(X, "is_foreign") else as_batches(X)
     if batches is None:
         return None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
+from zipfile import BadZipFile
 
 # Rows read at a time from files of tables, and numbers at most: a batch of so many float64 is
 # 32 MB. Of many columns rows are fewer, but never less than the least.
@@ -13,6 +15,21 @@ ROWS, NUMBERS, LEAST_ROWS = 65536, 1 << 22, 1024
 
 class DataError(ValueError):
     """Files that cannot be used, in words that name them."""
+
+
+@contextmanager
+def naming(path: object) -> Iterator[None]:
+    """Name the file in what NumPy and PyArrow raise for one that is not what it says it is."""
+    try:
+        yield
+    except DataError:
+        raise
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise DataError(f"{path}: {error}") from None
+    except (ValueError, EOFError, NotImplementedError, BadZipFile) as error:
+        raise DataError(f"{path}: {error}") from None
 
 
 class Roles(NamedTuple):
@@ -102,3 +119,13 @@ class Batches(Protocol):
 def rows_of_batch(n_columns: int) -> int:
     """How many rows of a table are read at a time."""
     return min(ROWS, max(LEAST_ROWS, NUMBERS // max(n_columns, 1)))
+
+
+def check_names(path: object, names: Sequence[str], wanted: Sequence[str]) -> None:
+    """Raise unless each column that is wanted is there, and once."""
+    for name in wanted:
+        found = names.count(name)
+        if found == 0:
+            raise DataError(f"{path} has no column {name!r}; it has {', '.join(names)}")
+        if found > 1:
+            raise DataError(f"{path} has {found} columns {name!r}")
