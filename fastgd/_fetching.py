@@ -51,7 +51,7 @@ class Fetcher:
     """Fetches the batches of a source, in another thread where that may gain time."""
 
     def __init__(self, batches: Batches, missing: str) -> None:
-        self._batches, self._missing = batches, missing
+        self._batches, self.missing = batches, missing
         self.layout: Layout | None = None
         # What the caller makes is fetched in turn until it shows that it leaves the last batch be.
         self._ahead = 0 if batches.is_foreign else 1
@@ -66,8 +66,10 @@ class Fetcher:
         number, before = first, None
         for batch in self._batches.read(first):
             with told(batch.where):
-                block = as_block(batch.X, batch.y, batch.weight, self._missing)
+                block = as_block(batch.X, batch.y, batch.weight, self.missing)
                 if block is not None:
+                    if batch.names is not None:
+                        block = block._replace(feature_names=batch.names)
                     self._check_alike(block)
                     before = self._check_overwriting(before, block)
             fetched = Fetched(number, batch.where, batch.n_rows, block)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -19,6 +20,7 @@ from fastgd._reads import BlockReads, close
 from fastgd._result import FitResult
 from fastgd._settings import Settings, check_settings, check_start
 from fastgd._strategy import Reader
+from fastgd._streamed import Streamed, array_blocks
 from fastgd._validation import hold_out
 from fastgd._watch import EpochState, Watches
 
@@ -55,6 +57,7 @@ def fit(
     callback: Callable[[EpochState], object] | None = None,
     verbose: int = 0,
     progress: bool | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> FitResult:
     """Fit a linear model by gradient descent on the mean squared error.
 
@@ -70,7 +73,8 @@ def fit(
         where they lie, and never changed, if each row or each column is contiguous (C or F order,
         slices of rows or columns, read-only, memory-mapped); anything else is copied once,
         float16 to float32, other numbers to float64. Tensors (DLPack) and tables of pandas,
-        polars, PyArrow and others are arrays, too; `fastgd.Moments` stand for X and y together.
+        polars, PyArrow and others are arrays, too. `fastgd.Moments` stand for X and y together,
+        and so does what yields them in batches: see Notes.
     y : array_like of shape (n_samples,) or (n_samples, n_targets)
         Cast to float64 if X is float64; otherwise kept as float32 or float64.
     sample_weight : array_like of shape (n_samples,), optional
@@ -143,8 +147,12 @@ def fit(
     verbose : int, default 0
         1 prints a line for every epoch: the coefficients after its step, the loss before it.
     progress : bool, optional
-        Show a progress bar; needs tqdm. By default on fits over a second, where tqdm is installed
-        and stderr is a terminal.
+        Show a progress bar, of epochs, or of the rows of batches with their rate; needs tqdm. By
+        default on what takes over a second, where tqdm is installed and stderr is a terminal.
+    checkpoint : str or path, optional
+        Keep the moments of what was read in this file, every few seconds until the read is done.
+        A fit that was killed, given the same data and file, goes on from there, to the same bits.
+        Arrays are then read in batches; what streams every epoch has nothing to keep.
 
     Returns
     -------
@@ -182,6 +190,14 @@ def fit(
     collects them beforehand where the reads asked for are known to cost more, with a literal
     learning rate from `max_iter`; where it is not known, it streams until as much has been spent
     on reads as moments cost, and then collects them. ``result.strategy`` says what was done.
+
+    Data larger than memory come in batches: X is what `fastgd.scan` returns for files; or a list
+    or other iterable of tuples ``(X, y)`` or ``(X, y, weight)`` of anything named above; or a
+    function that returns an iterator of them. Moments are then taken in one read, unless
+    ``strategy="stream"`` asks for a read an epoch, for which an iterator, read only once, is
+    refused. But for lists, the next batch is fetched, in another thread, while the last is worked
+    on. A pyarrow Dataset or RecordBatchReader goes with the names of columns for `y` and
+    `sample_weight`. Batches are merged by their number in one fixed order.
 
     Examples
     --------
@@ -247,6 +263,8 @@ def as_source(
     if isinstance(X, Moments):
         return _given(X, y, sample_weight, settings)
     blocks = as_blocks(X, y, sample_weight, missing)
+    if blocks is None and settings.checkpoint is not None and y is not None:
+        blocks = array_blocks(X, y, sample_weight, missing)
     if blocks is not None:
         try:
             return _in_blocks(blocks, settings)
@@ -268,13 +286,21 @@ def _given(
             raise TypeError(f"{name} must not be given where X is fastgd.Moments, which hold it")
     if settings.strategy == "stream":
         raise ValueError('strategy="stream" needs arrays; X is fastgd.Moments')
+    if settings.checkpoint is not None:
+        raise ValueError("checkpoint keeps moments that are being read; X is fastgd.Moments")
     _check_needs_no_arrays(settings, "is fastgd.Moments")
     return X
 
 
 def _in_blocks(blocks: Blocks, settings: Settings) -> BlockReads:
     _check_needs_no_arrays(settings, "comes in blocks")
-    if blocks.is_read_once and block_reads_before_moments(blocks.n_features, settings) > 0.0:
+    streams = block_reads_before_moments(blocks.n_features, settings) > 0.0
+    if settings.checkpoint is not None and (streams or not isinstance(blocks, Streamed)):
+        raise ValueError(
+            'checkpoint keeps moments of data that are read here: it needs strategy="moments", and '
+            "no engine"
+        )
+    if blocks.is_read_once and streams:
         raise ValueError(
             f'strategy="{settings.strategy}" reads X more than once, and it can be read only once; '
             'use strategy="moments"'

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import add
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -228,6 +230,10 @@ class Moments:
         OSError
             If it cannot be written; what was at `path` is then still there.
         """
+        write_npz(Path(path), FORMAT, VERSION, self.to_fields())
+
+    def to_fields(self) -> dict[str, Any]:
+        """What a file of moments holds."""
         fields = {
             "n_samples": np.int64(self.n_samples),
             "weight_sum": np.float64(self.weight_sum),
@@ -239,7 +245,7 @@ class Moments:
         }
         if self.feature_names is not None:
             fields["feature_names"] = np.array(self.feature_names)
-        write_npz(Path(path), FORMAT, VERSION, fields)
+        return fields
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Moments:
@@ -253,21 +259,32 @@ class Moments:
             If it is not a file of moments, is of a newer version, or is damaged.
         """
         fields = read_npz(Path(path), FORMAT, VERSION)
-        names = fields.get("feature_names")  # not in files of earlier releases
         try:
-            moments = cls(
-                n_samples=int(fields["n_samples"]),
-                weight_sum=float(fields["weight_sum"]),
-                mean=fields["mean"],
-                scatter=fields["scatter"],
-                n_targets=int(fields["n_targets"]),
-                one_dimensional=bool(fields["one_dimensional"]),
-                single_target=bool(fields["single_target"]),
-                feature_names=tuple(names.tolist()) if names is not None else None,
-            )
-            moments._check_whole()
+            return cls.from_fields(fields)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is not a whole file of moments: {error}") from None
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> Moments:
+        """Moments of what `to_fields` gave, checked.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If that is not what these are.
+        """
+        names = fields.get("feature_names")  # not in files of earlier releases
+        moments = cls(
+            n_samples=int(fields["n_samples"]),
+            weight_sum=float(fields["weight_sum"]),
+            mean=fields["mean"],
+            scatter=fields["scatter"],
+            n_targets=int(fields["n_targets"]),
+            one_dimensional=bool(fields["one_dimensional"]),
+            single_target=bool(fields["single_target"]),
+            feature_names=tuple(names.tolist()) if names is not None else None,
+        )
+        moments._check_whole()
         return moments
 
     def _kind(self) -> tuple[int, int, bool, bool]:

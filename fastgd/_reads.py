@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._blocks import Blocks, either, merged
+from fastgd._checkpoint import Checkpoint, identity_of
 from fastgd._moments import Moments, moments_of
 from fastgd._problem import Problem, explain_non_finite
 from fastgd._settings import Settings
@@ -112,7 +113,8 @@ class BlockReads:
         return ColumnStatistics(columns.mean, np.sqrt(columns.scatter / columns.weights))
 
     def moments(self) -> Moments:
-        moments: Moments = self._reduce(partial(_moments, self._settings), add)
+        work = partial(_moments, self._settings)
+        moments = self._checkpointed(work) or self._reduce(work, add)
         self._n_samples = moments.n_samples
         return moments
 
@@ -126,6 +128,18 @@ class BlockReads:
             return self._reduce(partial(_sums, self._settings, coef, intercept), _added)
 
         yield read
+
+    def _checkpointed(self, work: Callable[[Problem], Moments]) -> Moments | None:
+        """The moments, with a file to go on from; None where none is asked for."""
+        path, blocks = self._settings.checkpoint, self.blocks
+        if path is None or not isinstance(blocks, Streamed):
+            return None
+        kept = Checkpoint(
+            path, (*blocks.identity, *identity_of(blocks.first, self._settings.backend))
+        )
+        moments: Moments | None = blocks.reduce(work, add, kept)
+        kept.remove()
+        return moments
 
     def _reduce(self, work: Callable[[Problem], T], merge: Callable[[T, T], T]) -> T:
         return merged(self.blocks, work, merge)

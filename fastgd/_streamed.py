@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fastgd._blocks import Tree, either
 from fastgd._fetching import Fetched, Fetcher, Layout, told
 from fastgd._missing import NoRowsError
 from fastgd._prefetch import Prefetch
-from fastgd._problem import Problem
+from fastgd._problem import Problem, as_problem
 from fastgd._watch import RowsBar
 from fastgd.sources._rows import Batches
-from fastgd.sources.batches import as_batches
+from fastgd.sources.batches import Slices, as_batches
 from fastgd.sources.scan import scan
 
 T = TypeVar("T")
@@ -89,7 +90,8 @@ class Streamed:
     def identity(self) -> tuple[str, ...]:
         """What tells these data from others, as far as it is known."""
         layout = zip(Layout._fields, self._layout, strict=True)
-        return (*self._batches.identity, *(f"{name}: {value}" for name, value in layout))
+        told = (f"{name} {value}" for name, value in layout)
+        return (*self._batches.identity, *told, f"missing {self._fetcher.missing}")
 
     def close(self) -> None:
         """End the thread that fetches, if there is one."""
@@ -173,3 +175,12 @@ def as_blocks(X: object, y: object, sample_weight: object, missing: str) -> Stre
     if sample_weight is not None:
         raise TypeError("sample_weight must not be given where X yields batches, which hold it")
     return Streamed(batches, missing)
+
+
+def array_blocks(
+    X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, missing: str
+) -> Streamed:
+    """Arrays as batches of neighbouring rows."""
+    whole = as_problem(X, y, sample_weight, targets=True)
+    features = whole.X[:, 0] if whole.one_dimensional else whole.X
+    return Streamed(Slices(features, whole.y, whole.sample_weight, whole.feature_names), missing)

@@ -49,6 +49,8 @@ class Batch(NamedTuple):
         For messages: what batch it is.
     start : int
         The number of its first row, where that is known.
+    names : tuple of str or None
+        Of the columns of X, where X is an array that was a table.
     """
 
     X: Any
@@ -56,6 +58,7 @@ class Batch(NamedTuple):
     weight: Any
     where: str
     start: int = 0
+    names: tuple[str, ...] | None = None
 
     @property
     def n_rows(self) -> int:

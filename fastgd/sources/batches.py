@@ -7,8 +7,11 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastgd.sources._rows import Batch
+
+SLICE = 64 << 20
 
 
 class GivenBatches:
@@ -29,6 +32,43 @@ class GivenBatches:
         values = iter(self._values()) if callable(self._values) else iter(self._values)
         for number, value in enumerate(islice(values, first, None), first):
             yield _as_batch(value, f"batch {number}")
+
+
+class Slices:
+    """Arrays of equal length, as batches of neighbouring rows of about `SLICE` bytes."""
+
+    is_read_once = False
+    is_in_memory = True
+    is_foreign = False
+    skips = True
+
+    def __init__(
+        self,
+        X: NDArray[Any],
+        y: NDArray[Any],
+        weight: NDArray[Any] | None,
+        names: tuple[str, ...] | None,
+    ) -> None:
+        self.X, self.y, self.weight, self.names = X, y, weight, names
+
+    @property
+    def n_rows(self) -> int:
+        """The number of rows."""
+        return len(self.X)
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """How many rows there are."""
+        return (f"{self.n_rows} rows",)
+
+    def read(self, first: int) -> Iterator[Batch]:
+        """The batches from number `first` on."""
+        length = max(SLICE * self.n_rows // max(self.X.nbytes, 1), 1)
+        for start in range(first * length, self.n_rows, length):
+            rows = slice(start, start + length)
+            weight = None if self.weight is None else self.weight[rows]
+            where = f"counting from row {start}"
+            yield Batch(self.X[rows], self.y[rows], weight, where, start, self.names)
 
 
 def as_batches(X: object) -> GivenBatches | None:
