@@ -216,7 +216,7 @@ class TestErrors:
             fit(WRONG["nan"][0], strategy="stream")
 
     def test_of_overflow(self):
-        far = (np.full((4, 2), 1e200), np.ones(4))
+        far = (np.arange(8.0).reshape(4, 2) ** 2 * 1e200, np.ones(4))
         with pytest.raises(OverflowError, match="batch 0: X, y and the initial"):
             fit([far])
 
@@ -252,7 +252,7 @@ class TestErrors:
             fit(X)
 
     def test_of_cross_validation(self, parts):
-        with pytest.raises(TypeError, match="list of fastgd.Moments"):
+        with pytest.raises(TypeError, match=r"list of fastgd\.Moments"):
             fastgd.cross_validate(iter(parts))
 
 

@@ -30,8 +30,15 @@ class GivenBatches:
     def read(self, first: int) -> Iterator[Batch]:
         """The batches from number `first` on; those before are fetched, too."""
         values = iter(self._values()) if callable(self._values) else iter(self._values)
-        for number, value in enumerate(islice(values, first, None), first):
-            yield _as_batch(value, f"batch {number}")
+        number = first
+        try:
+            for value in islice(values, first, None):
+                yield _as_batch(value, f"batch {number}")
+                del value
+                number += 1
+        finally:
+            if not self.is_read_once and hasattr(values, "close"):
+                values.close()  # in the thread that it ran in
 
 
 class Slices:
