@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fastgd._result import FitResult, StopReason
     from fastgd._warmup import warmup
     from fastgd._watch import EpochState
+    from fastgd.sources.scan import scan
 
 __version__ = "0.1.0"
 
@@ -35,6 +36,7 @@ __all__ = [
     "load",
     "mse_and_gradient",
     "plan",
+    "scan",
     "warmup",
 ]
 
@@ -56,6 +58,7 @@ _MODULES = {
     "load": "_load",
     "mse_and_gradient": "_gradient",
     "plan": "_plan",
+    "scan": "sources.scan",
     "warmup": "_warmup",
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import import_module
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
@@ -21,10 +21,11 @@ T = TypeVar("T")
 KINDS: dict[str, str] = {
     "dask": "fastgd.distributed.dask",
     "pyspark": "fastgd.distributed.spark",
+    "pyarrow": "fastgd._streamed",
 }
 
-# Where there is no y: X yields it, too.
-BATCHES = "fastgd.sources.batches"
+# Where X yields y, too, in batches.
+BATCHES = "fastgd._streamed"
 
 
 class Blocks(Protocol):
@@ -112,9 +113,15 @@ class Tree(Generic[T]):
     '(((ab)(cd))(ef))'
     """
 
-    def __init__(self, merge: Callable[[T, T], T]) -> None:
+    def __init__(self, merge: Callable[[T, T], T], parts: Iterable[tuple[int, T]] = ()) -> None:
         self._merge = merge
-        self._parts: list[tuple[int, T]] = []  # values, with the number that each is made of
+        # Values, with the number that each is made of.
+        self._parts: list[tuple[int, T]] = list(parts)
+
+    @property
+    def parts(self) -> tuple[tuple[int, T], ...]:
+        """All that is kept, from which another tree goes on."""
+        return tuple(self._parts)
 
     def add(self, value: T) -> None:
         """The next value."""
@@ -214,11 +221,13 @@ def work_on(
 
 def as_blocks(X: object, y: object, sample_weight: object, missing: str) -> Blocks | None:
     """Blocks, if X is a kind of data that comes in them; None if it is not."""
-    if isinstance(X, (np.ndarray, int, float)):
+    if isinstance(X, (np.ndarray, int, float)) or (y is not None and isinstance(X, (list, tuple))):
         return None
     if hasattr(X, "reduce") and hasattr(X, "is_read_once"):
         return cast(Blocks, X)
     kind = _kind(X)
+    if kind is None:
+        kind = BATCHES if y is None else None
     if kind is None:
         return None
     blocks: Blocks | None = import_module(kind).as_blocks(X, y, sample_weight, missing)

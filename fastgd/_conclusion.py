@@ -44,7 +44,7 @@ def conclude(
     result = _result(descent, reason, judge, objective, problem, read, settings)
     if reason in unfinished and settings.tol > 0.0:
         advice = _advice(result, judge.excess(descent.last, descent.state), settings)
-        warnings.warn(advice, warning_class.get(), stacklevel=3)
+        warnings.warn(advice, warning_class.get(), stacklevel=4)
     warn_of_collinear_columns(read, problem, settings)
     return result
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,10 +16,11 @@ from fastgd._descent import choose_coordinates, run
 from fastgd._moments import Moments
 from fastgd._objective import Objective
 from fastgd._problem import Problem, as_problem, check_finite_sums
-from fastgd._reads import BlockReads
+from fastgd._reads import BlockReads, close
 from fastgd._result import FitResult
 from fastgd._settings import Settings, check_settings, check_start
 from fastgd._strategy import Reader
+from fastgd._streamed import Streamed, array_blocks
 from fastgd._validation import hold_out
 from fastgd._watch import EpochState, Watches
 
@@ -54,6 +57,7 @@ def fit(
     callback: Callable[[EpochState], object] | None = None,
     verbose: int = 0,
     progress: bool | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> FitResult:
     """Fit a linear model by gradient descent on the mean squared error.
 
@@ -69,7 +73,8 @@ def fit(
         where they lie, and never changed, if each row or each column is contiguous (C or F order,
         slices of rows or columns, read-only, memory-mapped); anything else is copied once,
         float16 to float32, other numbers to float64. Tensors (DLPack) and tables of pandas,
-        polars, PyArrow and others are arrays, too; `fastgd.Moments` stand for X and y together.
+        polars, PyArrow and others are arrays, too. `fastgd.Moments` stand for X and y together,
+        and so does what yields them in batches: see Notes.
     y : array_like of shape (n_samples,) or (n_samples, n_targets)
         Cast to float64 if X is float64; otherwise kept as float32 or float64.
     sample_weight : array_like of shape (n_samples,), optional
@@ -148,8 +153,12 @@ def fit(
     verbose : int, default 0
         1 prints a line for every epoch: the coefficients after its step, the loss before it.
     progress : bool, optional
-        Show a progress bar; needs tqdm. By default on fits over a second, where tqdm is installed
-        and stderr is a terminal.
+        Show a progress bar, of epochs, or of the rows of batches with their rate; needs tqdm. By
+        default on what takes over a second, where tqdm is installed and stderr is a terminal.
+    checkpoint : str or path, optional
+        Keep the moments of what was read in this file, every few seconds until the read is done.
+        A fit that was killed, given the same data and file, goes on from there, to the same bits.
+        Arrays are then read in batches; what streams every epoch has nothing to keep.
 
     Returns
     -------
@@ -192,6 +201,14 @@ def fit(
     learning rate from `max_iter`; where it is not known, it streams until as much has been spent
     on reads as moments cost, and then collects them. ``result.strategy`` says what was done.
 
+    Data larger than memory come in batches: X is what `fastgd.scan` returns for files; or a list
+    or other iterable of tuples ``(X, y)`` or ``(X, y, weight)`` of anything named above; or a
+    function that returns an iterator of them. Moments are then taken in one read, unless
+    ``strategy="stream"`` asks for a read an epoch, for which an iterator, read only once, is
+    refused. But for lists, the next batch is fetched, in another thread, while the last is worked
+    on. A pyarrow Dataset or RecordBatchReader goes with the names of columns for `y` and
+    `sample_weight`. Batches are merged by their number in one fixed order.
+
     Examples
     --------
     >>> import numpy as np, fastgd
@@ -201,7 +218,16 @@ def fit(
     (2.0, 1.0, 21.0)
     """
     settings = check_settings(locals())
-    problem = as_source(X, y, sample_weight, settings, missing)
+    with opened(X, y, sample_weight, settings, missing) as source:
+        return _fit(source, settings, coef_init, intercept_init)
+
+
+def _fit(
+    problem: Problem | Moments | BlockReads,
+    settings: Settings,
+    coef_init: ArrayLike | None,
+    intercept_init: ArrayLike | None,
+) -> FitResult:
     coef, intercept = check_start(problem, settings, coef_init, intercept_init)
     held_out = None
     if settings.validation_fraction is not None and isinstance(problem, Problem):
@@ -220,6 +246,23 @@ def fit(
         return conclude(descent, judge, objective, problem, read, settings)
 
 
+@contextmanager
+def opened(
+    X: ArrayLike | Moments,
+    y: ArrayLike | None,
+    sample_weight: ArrayLike | None,
+    settings: Settings,
+    missing: str = "error",
+) -> Iterator[Problem | Moments | BlockReads]:
+    """What a descent reads; no thread that fetches is left behind."""
+    source = as_source(X, y, sample_weight, settings, missing)
+    try:
+        yield source
+    finally:
+        if isinstance(source, BlockReads):
+            source.close()
+
+
 def as_source(
     X: ArrayLike | Moments,
     y: ArrayLike | None,
@@ -231,10 +274,18 @@ def as_source(
     if isinstance(X, Moments):
         return _given(X, y, sample_weight, settings)
     blocks = as_blocks(X, y, sample_weight, missing)
+    if blocks is None and settings.checkpoint is not None and y is not None:
+        blocks = array_blocks(X, y, sample_weight, missing)
     if blocks is not None:
-        return _in_blocks(blocks, settings)
+        try:
+            return _in_blocks(blocks, settings)
+        except BaseException:
+            close(blocks)
+            raise
     if y is None:
-        raise TypeError("y must be given, unless X is fastgd.Moments; got None")
+        raise TypeError(
+            "y must be given, unless X yields batches (X, y) or is fastgd.Moments; got None"
+        )
     return as_problem(X, y, sample_weight, targets=True, missing=missing)
 
 
@@ -250,13 +301,21 @@ def _given(
         raise ValueError(
             'precision="exact" needs exact moments: Moments.of(X, y, precision="exact")'
         )
+    if settings.checkpoint is not None:
+        raise ValueError("checkpoint keeps moments that are being read; X is fastgd.Moments")
     _check_needs_no_arrays(settings, "is fastgd.Moments")
     return X
 
 
 def _in_blocks(blocks: Blocks, settings: Settings) -> BlockReads:
     _check_needs_no_arrays(settings, "comes in blocks")
-    if blocks.is_read_once and block_reads_before_moments(blocks.n_features, settings) > 0.0:
+    streams = block_reads_before_moments(blocks.n_features, settings) > 0.0
+    if settings.checkpoint is not None and (streams or not isinstance(blocks, Streamed)):
+        raise ValueError(
+            'checkpoint keeps moments of data that are read here: it needs strategy="moments", and '
+            "no engine"
+        )
+    if blocks.is_read_once and streams:
         raise ValueError(
             f'strategy="{settings.strategy}" reads X more than once, and it can be read only once; '
             'use strategy="moments"'

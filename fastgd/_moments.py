@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from operator import add
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastgd import _check
+from fastgd._blocks import as_blocks
+from fastgd._blocks import merged as merged_blocks
 from fastgd._coordinates import CONSTANT
 from fastgd._double_double import DoubleDouble
 from fastgd._exact import ExactMoments, Low, centred, largest_inverse, merged, without
@@ -82,7 +88,7 @@ class Moments:
     def of(
         cls,
         X: ArrayLike,
-        y: ArrayLike,
+        y: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         *,
         missing: str = "error",
@@ -90,11 +96,12 @@ class Moments:
         precision: str = "double",
         n_threads: int | None = None,
     ) -> Moments:
-        """Collect the moments of arrays in one read.
+        """Collect the moments of arrays, or of batches of them, in one read.
 
         Parameters
         ----------
         X : array_like of shape (n_samples,) or (n_samples, n_features)
+            Or what yields batches ``(X, y)``, as in `fastgd.fit`.
         y : array_like of shape (n_samples,) or (n_samples, n_targets)
         sample_weight : array_like of shape (n_samples,), optional
         missing, backend, n_threads
@@ -112,6 +119,13 @@ class Moments:
         _check.choice("backend", backend, BACKENDS)
         _check.choice("precision", precision, MOMENTS_PRECISIONS)
         threads = check_n_threads(n_threads)
+        blocks = as_blocks(X, y, sample_weight, missing)
+        if blocks is not None:
+            work = partial(moments_of, backend=backend, precision=precision, n_threads=threads)
+            moments: Moments = merged_blocks(blocks, work, add)
+            return moments
+        if y is None:
+            raise TypeError("y must be given, unless X yields batches (X, y); got None")
         problem = as_problem(X, y, sample_weight, targets=True, missing=missing)
         moments = moments_of(problem, backend, precision, threads)
         small = moments.small_columns()
@@ -283,6 +297,10 @@ class Moments:
         OSError
             If it cannot be written; what was at `path` is then still there.
         """
+        write_npz(_check.path("path", path), FORMAT, VERSION, self.to_fields())
+
+    def to_fields(self) -> dict[str, Any]:
+        """What a file of moments holds."""
         fields = {
             "n_samples": np.int64(self.n_samples),
             "weight_sum": np.float64(self.weight_sum),
@@ -296,7 +314,7 @@ class Moments:
             fields["feature_names"] = np.array(self.feature_names)
         if self.low is not None:
             fields |= {f"low_{name}": np.asarray(part) for name, part in self.low._asdict().items()}
-        write_npz(_check.path("path", path), FORMAT, VERSION, fields)
+        return fields
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Moments:
@@ -310,26 +328,37 @@ class Moments:
             If it is not a file of moments, is of a newer version, or is damaged.
         """
         fields = read_npz(_check.path("path", path), FORMAT, VERSION)
-        names = fields.get("feature_names")  # not in files of earlier releases, as low parts are
         try:
-            low = None
-            if "low_mean" in fields:
-                weights = float(fields["low_weight_sum"])
-                low = Low(weights, fields["low_mean"], fields["low_scatter"])
-            moments = cls(
-                n_samples=int(fields["n_samples"]),
-                weight_sum=float(fields["weight_sum"]),
-                mean=fields["mean"],
-                scatter=fields["scatter"],
-                n_targets=int(fields["n_targets"]),
-                one_dimensional=bool(fields["one_dimensional"]),
-                single_target=bool(fields["single_target"]),
-                feature_names=tuple(names.tolist()) if names is not None else None,
-                low=low,
-            )
-            moments._check_whole()
+            return cls.from_fields(fields)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is not a whole file of moments: {error}") from None
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> Moments:
+        """Moments of what `to_fields` gave, checked.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If that is not what these are.
+        """
+        names = fields.get("feature_names")  # not in files of earlier releases, as low parts are
+        low = None
+        if "low_mean" in fields:
+            weights = float(fields["low_weight_sum"])
+            low = Low(weights, fields["low_mean"], fields["low_scatter"])
+        moments = cls(
+            n_samples=int(fields["n_samples"]),
+            weight_sum=float(fields["weight_sum"]),
+            mean=fields["mean"],
+            scatter=fields["scatter"],
+            n_targets=int(fields["n_targets"]),
+            one_dimensional=bool(fields["one_dimensional"]),
+            single_target=bool(fields["single_target"]),
+            feature_names=tuple(names.tolist()) if names is not None else None,
+            low=low,
+        )
+        moments._check_whole()
         return moments
 
     @property

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from numpy.typing import ArrayLike
 
 from fastgd._costs import moments_cost, reads_before_moments
-from fastgd._fit import as_source
+from fastgd._fit import opened
 from fastgd._moments import Moments, moments_of
 from fastgd._outlook import MOST_EPOCHS, outlook
 from fastgd._problem import Problem
@@ -156,10 +156,11 @@ def plan(
     True
     """
     settings = check_settings({**locals(), "method": "gd"})
-    source = as_source(X, y, sample_weight, settings, missing)
-    if source.targets:
-        raise ValueError(f"y must be 1-D, one target; got {source.targets[0]} targets")
-    return forecast(*moments_and_size(source, settings), settings)
+    with opened(X, y, sample_weight, settings, missing) as source:
+        if source.targets:
+            raise ValueError(f"y must be 1-D, one target; got {source.targets[0]} targets")
+        moments, size = moments_and_size(source, settings)
+    return forecast(moments, size, settings)
 
 
 def forecast(moments: Moments, size: int | None, settings: Settings) -> Plan:

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._blocks import Blocks, either, merged
+from fastgd._checkpoint import Checkpoint, identity_of
 from fastgd._moments import Moments, moments_of
 from fastgd._problem import Problem, check_not_small, explain_non_finite
 from fastgd._settings import Settings
+from fastgd._streamed import Streamed
 from fastgd.backends import ColumnStatistics, Pass, Sums, load_backend
 
 T = TypeVar("T")
@@ -92,6 +94,8 @@ class BlockReads:
         # What the work on a block does not ask for may not be possible to send, or be large.
         self._settings = settings._replace(callback=None, learning_rate=None, random_state=None)
         self.blocks = blocks
+        if isinstance(blocks, Streamed):
+            blocks.progress = settings.progress
         self.n_features = blocks.n_features
         self.one_dimensional, self.targets = blocks.one_dimensional, blocks.targets
         self.dtype, self.feature_names = blocks.dtype, blocks.feature_names
@@ -105,8 +109,14 @@ class BlockReads:
         assert self._n_samples is not None
         return self._n_samples
 
+    def close(self) -> None:
+        """End what the blocks have open."""
+        close(self.blocks)
+
     def explain(self) -> None:
         """Raise if a block holds NaN or infinity."""
+        if self.blocks.is_read_once:
+            return  # it was looked for in the moments of each
         self.blocks.reduce(explain_non_finite, either(_neither))
 
     def column_statistics(self) -> ColumnStatistics:
@@ -116,7 +126,7 @@ class BlockReads:
 
     def moments(self, precision: str = "double") -> Moments:
         work = partial(_moments, self._settings, precision=precision)
-        moments: Moments = self._reduce(work, add)
+        moments = self._checkpointed(work, precision) or self._reduce(work, add)
         self._n_samples = moments.n_samples
         return moments
 
@@ -135,8 +145,25 @@ class BlockReads:
 
         yield read
 
+    def _checkpointed(self, work: Callable[[Problem], Moments], precision: str) -> Moments | None:
+        """The moments, with a file to go on from; None where none is asked for."""
+        path, blocks = self._settings.checkpoint, self.blocks
+        if path is None or not isinstance(blocks, Streamed):
+            return None
+        identity = identity_of(blocks.first, self._settings.backend)
+        kept = Checkpoint(path, (*blocks.identity, *identity, precision))
+        moments: Moments | None = blocks.reduce(work, add, kept)
+        kept.remove()
+        return moments
+
     def _reduce(self, work: Callable[[Problem], T], merge: Callable[[T, T], T]) -> T:
         return merged(self.blocks, work, merge)
+
+
+def close(blocks: Blocks) -> None:
+    """End what `blocks` have open: batches, a thread that fetches them."""
+    if isinstance(blocks, Streamed):
+        blocks.close()
 
 
 class _Columns(NamedTuple):

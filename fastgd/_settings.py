@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,6 +56,7 @@ class Settings(NamedTuple):
     callback: Callable[[Any], object] | None = None
     verbose: int = 0
     progress: bool | None = None
+    checkpoint: Path | None = None
 
     @property
     def gradient_reduction(self) -> str:
@@ -176,6 +179,15 @@ def _callback(name: str, value: object) -> Callable[[Any], object]:
     return value
 
 
+def _checkpoint(name: str, value: object) -> Path:
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a path, got {type(value).__name__}")
+    path = Path(value)
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise ValueError(f"{name} must be a file in a folder that is there; got {path}")
+    return path
+
+
 def _optional(check: Callable[[str, object], Any]) -> Callable[[str, object], Any]:
     return lambda name, value: None if value is None else check(name, value)
 
@@ -217,4 +229,5 @@ CHECKS: dict[str, Callable[[str, object], Any]] = {
     "callback": _optional(_callback),
     "verbose": _at_least(0),
     "progress": _optional(_check.flag),
+    "checkpoint": _optional(_checkpoint),
 }

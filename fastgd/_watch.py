@@ -106,24 +106,43 @@ def _text(values: NDArray[np.float64]) -> str:
     )
 
 
+def _bar(wanted: bool | None, **options: Any) -> Any:
+    """A bar of tqdm on stderr; None where nobody looks, or it is not installed."""
+    if wanted is False or (wanted is None and not sys.stderr.isatty()):
+        return None
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        if wanted:
+            raise ImportError("progress=True needs tqdm: pip install 'fastgd[progress]'") from None
+        return None
+    return tqdm(delay=0.0 if wanted else 1.0, leave=False, **options)
+
+
+class RowsBar:
+    """A bar of the rows of one read of blocks, with their rate, if it takes over a second."""
+
+    def __init__(self, wanted: bool | None, n_rows: int | None) -> None:
+        self._bar = _bar(wanted, total=n_rows, unit="row", unit_scale=True)
+
+    def __enter__(self) -> RowsBar:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def update(self, n_rows: int) -> None:
+        """So many more rows were read."""
+        if self._bar is not None:
+            self._bar.update(n_rows)
+
+
 class Progress:
     """A progress bar on stderr, for fits over a second, where tqdm is installed."""
 
     def __init__(self, settings: Settings) -> None:
-        self._bar: Any = None
-        wanted = settings.progress
-        if wanted is False or (wanted is None and not sys.stderr.isatty()):
-            return
-        try:
-            from tqdm import tqdm
-        except ImportError:
-            if wanted:
-                raise ImportError(
-                    "progress=True needs tqdm: pip install 'fastgd[progress]'"
-                ) from None
-            return
-        delay = 0.0 if wanted else 1.0
-        self._bar = tqdm(total=settings.max_iter, unit="epoch", delay=delay, leave=False)
+        self._bar = _bar(settings.progress, total=settings.max_iter, unit="epoch")
 
     def __enter__(self) -> Progress:
         return self

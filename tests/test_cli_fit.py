@@ -14,12 +14,11 @@ from test_cli import error_of
 
 import fastgd
 from fastgd.cli import main
-from fastgd.commands import _open
+from fastgd.sources import _rows, array_files
 
 pa = pytest.importorskip("pyarrow")
 from pyarrow import csv, feather, parquet  # noqa: E402
 
-from fastgd.commands import _arrow  # noqa: E402
 from fastgd.commands.fit import _METHODS  # noqa: E402
 
 N = 1000
@@ -31,8 +30,8 @@ ALL = (*NAMED, ".npy", ".npz")
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    for module in (_arrow, _open):
-        monkeypatch.setattr(module, "BLOCK", 300)
+    monkeypatch.setattr(_rows, "ROWS", 300)
+    monkeypatch.setattr(array_files, "WINDOW", 300 * 16)
 
 
 @pytest.fixture(scope="module")
@@ -329,7 +328,7 @@ class TestErrors:
         assert "not a list of numbers" in error_of(["cv", named, "--alpha", "a"], capsys)
 
     def test_of_packages_that_are_missing(self, named, monkeypatch, capsys):
-        monkeypatch.delitem(sys.modules, "fastgd.commands._arrow")
+        monkeypatch.delitem(sys.modules, "fastgd.sources.arrow_files")
         monkeypatch.setitem(sys.modules, "pyarrow", None)
         assert "needs pyarrow: python -m pip install 'fastgd[arrow]'" in error_of(
             ["fit", named, *self.FIT], capsys

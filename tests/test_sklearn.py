@@ -124,7 +124,15 @@ class TestGDRegressor:
 
     def test_has_the_parameters_of_fit(self):
         ours, fits = GDRegressor().get_params(), signature(fastgd.fit).parameters
-        left_out = {"X", "y", "sample_weight", "missing", "coef_init", "intercept_init"}
+        left_out = {
+            "X",
+            "y",
+            "sample_weight",
+            "missing",
+            "coef_init",
+            "intercept_init",
+            "checkpoint",
+        }
         assert ours.keys() - {"warm_start"} == fits.keys() - left_out
         for name in ours.keys() - {"warm_start"}:
             assert ours[name] == fits[name].default, name

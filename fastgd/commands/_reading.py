@@ -8,16 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
 from fastgd import Moments
-from fastgd._missing import CHOICES, NoRowsError
+from fastgd._blocks import as_block
+from fastgd._missing import CHOICES
 from fastgd._plan import moments_and_size
-from fastgd._problem import as_problem
 from fastgd._settings import Settings
 from fastgd.commands import CommandError, count
-from fastgd.commands._data import Block, Data, Roles, explained
-from fastgd.commands._open import open_data
+from fastgd.commands._explained import explained
+from fastgd.sources._rows import Batch, DataError, Roles
+from fastgd.sources.files import ARRAYS, DataFile, open_file
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,22 +47,22 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def open_arguments(args: argparse.Namespace) -> tuple[Data, Roles]:
+def open_arguments(args: argparse.Namespace) -> tuple[DataFile, Roles]:
     """The data of a command line, and the roles of its columns."""
-    data = open_data(args.data, args.y)
-    arrays = args.data.suffix.lower() in (".npy", ".npz")
-    if not arrays and args.target is None:
+    with explained(args.data):
+        data = open_file(args.data, args.y)
+    if args.data.suffix.lower() not in ARRAYS and args.target is None:
         raise CommandError(f"--target is needed: which column of {args.data} to predict")
     return data, Roles(args.target, args.features, args.weight)
 
 
 def read_moments(args: argparse.Namespace) -> tuple[Moments, int]:
-    """The moments of all data from one read, block by block, and the bytes fit() would read."""
+    """The moments of all data from one read, batch by batch, and the bytes fit() would read."""
     data, roles = open_arguments(args)
     total = _Total(args)
     with explained(args.data):
-        for block in with_progress(data, roles):
-            total.add(block)
+        for batch in with_progress(data, roles):
+            total.add(batch)
         return total.moments, total.n_bytes
 
 
@@ -76,19 +75,19 @@ def read_folds(args: argparse.Namespace, n_folds: int) -> list[Moments]:
     borders = [n_rows * fold // n_folds for fold in range(n_folds + 1)]
     folds = [_Total(args) for _ in range(n_folds)]
     with explained(args.data):
-        for block in with_progress(data, roles):
+        for batch in with_progress(data, roles):
             for fold, total in enumerate(folds):
-                total.add(block.rows(borders[fold], borders[fold + 1]))
+                total.add(batch.rows(borders[fold], borders[fold + 1]))
         return [total.moments for total in folds]
 
 
 class _Total:
-    """The moments of blocks, summed as they come: memory is that of two."""
+    """The moments of batches, summed as they come: memory is that of two."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self._args = args
         self._moments: Moments | None = None
-        self.n_bytes = 0  # of the arrays that the blocks become
+        self.n_bytes = 0  # of the arrays that the batches become
 
     @property
     def moments(self) -> Moments:
@@ -96,10 +95,8 @@ class _Total:
             raise CommandError(f"{self._args.data} has no rows to fit")
         return self._moments
 
-    def add(self, block: Block) -> None:
-        if not block.n_rows:
-            return
-        found = _read(block, self._args)
+    def add(self, batch: Batch) -> None:
+        found = _read(batch, self._args)
         if found is not None:
             moments, n_bytes = found
             self._moments = moments if self._moments is None else self._moments + moments
@@ -110,34 +107,32 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(text.split(","))
 
 
-def _read(block: Block, args: argparse.Namespace) -> tuple[Moments, int] | None:
+def _read(batch: Batch, args: argparse.Namespace) -> tuple[Moments, int] | None:
     """The moments of some rows, and the bytes of their arrays; None if all are left out."""
-    if block.y is None:
+    if batch.y is None:
         raise CommandError(f"{args.data} has no y to fit; see fastgd {args.command} --help")
-    if block.weight is not None and not np.asarray(block.weight).any():
-        return None
     try:
-        problem = as_problem(block.X, block.y, block.weight, missing=args.missing)
-        moments, n_bytes = moments_and_size(problem, Settings(n_threads=args.threads))
-    except NoRowsError:
-        return None
+        block = as_block(batch.X, batch.y, batch.weight, args.missing)
+        if block is None:
+            return None
+        moments, n_bytes = moments_and_size(block, Settings(n_threads=args.threads))
     except ValueError as error:
         told = str(error).replace('missing="drop"', "--missing drop")
-        raise ValueError(f"counting from row {block.start}: {told}") from None
+        raise DataError(f"{batch.where}: {told}") from None
     return moments, n_bytes or 0
 
 
-def with_progress(data: Data, roles: Roles) -> Iterator[Block]:
-    """The blocks of `data`, with a bar on standard error if people see it."""
-    blocks = data.blocks(roles)
+def with_progress(data: DataFile, roles: Roles) -> Iterator[Batch]:
+    """The batches of `data`, with a bar on standard error if people see it."""
+    batches = data.batches(roles, 0)
     if not sys.stderr.isatty():
-        yield from blocks
+        yield from batches
         return
     total = data.count()
     with _bar() as draw:
-        for block in blocks:
-            yield block
-            draw((block.start + block.n_rows) / total)
+        for batch in batches:
+            yield batch
+            draw((batch.start + batch.n_rows) / total)
 
 
 @contextmanager

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 import fastgd
 from fastgd.commands import CommandError, Subparsers
-from fastgd.commands._data import Data, Roles, explained
-from fastgd.commands._open import open_data
+from fastgd.commands._explained import explained
 from fastgd.commands._output import replacing
 from fastgd.commands._reading import with_progress
+from fastgd.sources._rows import Roles
+from fastgd.sources.files import ARRAYS, DataFile, open_file
 
 COLUMN = "prediction"
 SUFFIXES = (".parquet", ".feather", ".arrow", ".csv", ".npy")
@@ -44,22 +45,23 @@ def run(args: argparse.Namespace) -> int:
     """Read, predict and write."""
     with explained(args.model):
         model = fastgd.load(args.model)
-    data = open_data(args.data)
+    with explained(args.data):
+        data = open_file(args.data)
     with _destination(args.output) as write:
         for predicted in _predictions(model, data, args.data):
             write(predicted)
     return 0
 
 
-def _predictions(model: fastgd.FitResult, data: Data, path: Path) -> Iterator[NDArray[Any]]:
-    """Block by block; what goes wrong with the data is told, what does in writing passes by."""
+def _predictions(model: fastgd.FitResult, data: DataFile, path: Path) -> Iterator[NDArray[Any]]:
+    """Batch by batch; what goes wrong with the data is told, what does in writing passes by."""
     with explained(path):
-        for block in with_progress(data, Roles(features=_features(model, path))):
-            yield np.atleast_1d(model.predict(block.X))
+        for batch in with_progress(data, Roles(features=_features(model, path))):
+            yield np.atleast_1d(model.predict(batch.X))
 
 
 def _features(model: fastgd.FitResult, path: Path) -> tuple[str, ...] | None:
-    return None if path.suffix.lower() in (".npy", ".npz") else model.feature_names
+    return None if path.suffix.lower() in ARRAYS else model.feature_names
 
 
 @contextmanager
