@@ -305,7 +305,7 @@ class TestFetching:
         assert closed == ["fastgd-fetch"]
 
     def test_ends_with_an_interrupt(self, parts, monkeypatch):
-        def interrupted(*_):
+        def interrupted(*_, **__):
             raise KeyboardInterrupt
 
         monkeypatch.setattr("fastgd._reads._moments", interrupted)
