@@ -10,8 +10,9 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastgd._arrays import as_float_array
 from fastgd._missing import NoRowsError
-from fastgd._problem import Problem, as_float_array, as_problem
+from fastgd._problem import Problem, as_problem
 from fastgd.sources import as_table
 
 T = TypeVar("T")

@@ -15,6 +15,7 @@ import numpy as np
 
 from fastgd._files import read_npz, write_npz
 from fastgd._moments import Moments
+from fastgd._moments_file import fields_of
 from fastgd._problem import Problem
 
 FORMAT = "fastgd.Checkpoint"
@@ -109,7 +110,7 @@ class Checkpoint:
         }
         for number, (_, moments) in enumerate(parts):
             if moments is not None:
-                of_part = moments.to_fields()
+                of_part = fields_of(moments)
                 fields |= {f"{number}.{name}": value for name, value in of_part.items()}
         write_npz(self._path, FORMAT, VERSION, fields)
 

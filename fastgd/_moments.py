@@ -14,13 +14,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastgd import _check
+from fastgd._arrays import SMALL
 from fastgd._blocks import as_blocks
 from fastgd._blocks import merged as merged_blocks
 from fastgd._coordinates import CONSTANT
 from fastgd._double_double import DoubleDouble
 from fastgd._exact import ExactMoments, Low, centred, largest_inverse, merged, without
 from fastgd._files import read_npz, write_npz
-from fastgd._problem import SMALL, Problem, as_problem, check_finite_sums, check_not_small
+from fastgd._moments_file import arguments_of, check_whole, fields_of
+from fastgd._problem import Problem, as_problem, check_finite_sums, check_not_small
 from fastgd._settings import check_n_threads
 from fastgd.backends import BACKENDS, MOMENTS_PRECISIONS, load_backend
 
@@ -297,24 +299,7 @@ class Moments:
         OSError
             If it cannot be written; what was at `path` is then still there.
         """
-        write_npz(_check.path("path", path), FORMAT, VERSION, self.to_fields())
-
-    def to_fields(self) -> dict[str, Any]:
-        """What a file of moments holds."""
-        fields = {
-            "n_samples": np.int64(self.n_samples),
-            "weight_sum": np.float64(self.weight_sum),
-            "mean": self.mean,
-            "scatter": self.scatter,
-            "n_targets": np.int64(self.n_targets),
-            "one_dimensional": np.bool_(self.one_dimensional),
-            "single_target": np.bool_(self.single_target),
-        }
-        if self.feature_names is not None:
-            fields["feature_names"] = np.array(self.feature_names)
-        if self.low is not None:
-            fields |= {f"low_{name}": np.asarray(part) for name, part in self.low._asdict().items()}
-        return fields
+        write_npz(_check.path("path", path), FORMAT, VERSION, fields_of(self))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Moments:
@@ -335,30 +320,15 @@ class Moments:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> Moments:
-        """Moments of what `to_fields` gave, checked.
+        """Moments of what a file held, checked.
 
         Raises
         ------
         KeyError, TypeError, ValueError
             If that is not what these are.
         """
-        names = fields.get("feature_names")  # not in files of earlier releases, as low parts are
-        low = None
-        if "low_mean" in fields:
-            weights = float(fields["low_weight_sum"])
-            low = Low(weights, fields["low_mean"], fields["low_scatter"])
-        moments = cls(
-            n_samples=int(fields["n_samples"]),
-            weight_sum=float(fields["weight_sum"]),
-            mean=fields["mean"],
-            scatter=fields["scatter"],
-            n_targets=int(fields["n_targets"]),
-            one_dimensional=bool(fields["one_dimensional"]),
-            single_target=bool(fields["single_target"]),
-            feature_names=tuple(names.tolist()) if names is not None else None,
-            low=low,
-        )
-        moments._check_whole()
+        moments = cls(**arguments_of(fields))
+        check_whole(moments)
         return moments
 
     @property
@@ -398,52 +368,12 @@ class Moments:
             shown = f"{', '.join(mine)} against {', '.join(others)}"
             raise ValueError(f"moments must be of the same columns: {shown}")
 
-    def _check_whole(self) -> None:
-        n_columns = self.mean.size
-        if self.mean.shape != (n_columns,) or self.scatter.shape != (n_columns, n_columns):
-            raise ValueError(f"shapes {self.mean.shape} and {self.scatter.shape} do not match")
-        if self.mean.dtype != np.float64 or self.scatter.dtype != np.float64:
-            raise ValueError("means and scatter must be float64")
-        names = self.feature_names
-        if names is not None and (len(names) != self.n_features or not _are_strings(names)):
-            raise ValueError("the names of features are not those of the columns")
-        if self.n_samples < 1 or not 1 <= self.n_targets < n_columns:
-            raise ValueError(f"{self.n_samples} samples and {self.n_targets} targets cannot be")
-        if (self.one_dimensional and self.n_features != 1) or (
-            self.single_target and self.n_targets != 1
-        ):
-            raise ValueError("the number of columns is not that of 1-D arrays")
-        finite = np.isfinite(self.weight_sum) and np.isfinite(self.mean).all()
-        if not (finite and np.isfinite(self.scatter).all() and self.weight_sum > 0.0):
-            raise ValueError("it holds NaN, infinity or no weight")
-        if (np.diagonal(self.scatter) < 0.0).any() or not np.array_equal(
-            self.scatter, self.scatter.T
-        ):
-            raise ValueError("the scatter is not one of data")
-        if self.low is not None:
-            self._check_low(self.low)
-
-    def _check_low(self, low: Low) -> None:
-        """Whether low parts are no more than rounding of the high ones."""
-        pairs = zip((self.weight_sum, self.mean, self.scatter), low, strict=True)
-        for high, part in ((np.asarray(high), np.asarray(part)) for high, part in pairs):
-            if part.shape != high.shape or part.dtype != np.float64:
-                raise ValueError("low parts are not of the shape of the high ones, or not float64")
-            if not (high + part == high).all():
-                raise ValueError("low parts are more than the rounding of high ones")
-        if not np.array_equal(low.scatter, low.scatter.T):
-            raise ValueError("the scatter is not one of data")
-
 
 def _are_same(low: Low | None, other: Low | None) -> bool:
     if low is None or other is None:
         return low is other
     pairs = zip(low, other, strict=True)
     return all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in pairs)
-
-
-def _are_strings(values: tuple[object, ...]) -> bool:
-    return all(isinstance(value, str) for value in values)
 
 
 def moments_of(problem: Problem, backend: str, precision: str, n_threads: int | None) -> Moments:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastgd._arrays import Floats, as_float_array, as_real_array
 from fastgd._blocks import lazy_prediction
-from fastgd._problem import Floats, as_float_array, as_real_array
 from fastgd.sources import Table, as_matrix, as_table, select
 
 # Numbers converted at a time, where X cannot be used as it is.

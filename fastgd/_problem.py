@@ -11,10 +11,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastgd import _check
+from fastgd._arrays import (
+    SMALL,
+    Floats,
+    as_column,
+    as_features,
+    as_targets,
+    check_weights,
+    is_in_place,
+)
 from fastgd._missing import BLOCK, CHOICES, complete_rows
-from fastgd.sources import Table, as_array, as_matrix, as_table
-
-Floats = NDArray[np.floating[Any]]  # float32 or float64
+from fastgd.sources import as_table
 
 
 class Source(Protocol):
@@ -122,12 +129,12 @@ def as_problem(
     """
     _check.choice("missing", missing, CHOICES)
     table = as_table(X)
-    features = _as_features(X if table is None else table)
+    features = as_features(X if table is None else table)
     n_samples = len(features)
-    target = _as_targets(y, n_samples) if targets else _as_column("y", y, n_samples)
+    target = as_targets(y, n_samples) if targets else as_column("y", y, n_samples)
     weight = None
     if sample_weight is not None:
-        weight = _as_column("sample_weight", sample_weight, n_samples)
+        weight = as_column("sample_weight", sample_weight, n_samples)
     if missing == "drop":
         rows = complete_rows(features, target, weight)
         features, target = features[rows], target[rows]
@@ -143,36 +150,11 @@ def as_problem(
     if weight is not None:
         with np.errstate(over="ignore"):  # what overflows is refused just below
             weight = np.ascontiguousarray(weight, features.dtype)
-        _check_weights(weight)
+        check_weights(weight)
     if target.ndim == 1 or not is_in_place(target):
         target = np.ascontiguousarray(target)
     names = None if table is None else table.names
     return Problem(features, target, weight, one_dimensional, names)
-
-
-def _as_features(X: ArrayLike | Table) -> Floats:
-    features = as_float_array("X", X)
-    if features.ndim not in (1, 2):
-        raise ValueError(
-            "X must be 1-D or 2-D (n_samples, n_features); "
-            f"got {features.ndim}-D with shape {features.shape}"
-        )
-    if features.size == 0:
-        raise ValueError(
-            f"X must have at least one sample and one feature; got shape {features.shape}"
-        )
-    return features
-
-
-def is_in_place(X: Floats) -> bool:
-    """Whether every row, or every column, of `X` is contiguous and lies after the one before."""
-    rows, columns = X.strides
-    item, (n_samples, n_features) = X.itemsize, X.shape
-    if n_features == 1 or columns == item:
-        return rows % item == 0 and rows >= n_features * item
-    if n_samples == 1 or rows == item:
-        return columns % item == 0 and columns >= n_samples * item
-    return False
 
 
 def explain_non_finite(problem: Problem, *, may_drop: bool = True) -> None:
@@ -211,10 +193,6 @@ def check_finite_sums(source: Source, *sums: float | NDArray[np.float64]) -> Non
         )
 
 
-# Squares of float64 numbers below this have few digits, or none.
-SMALL = 1e-140
-
-
 def check_not_small(problem: Problem, columns: NDArray[np.bool_]) -> None:
     """Raise if these columns, of X and then of y, hold numbers whose squares underflow.
 
@@ -234,77 +212,6 @@ def check_not_small(problem: Problem, columns: NDArray[np.bool_]) -> None:
                     f"{where} is so small that squares of its numbers underflow (below "
                     f"{SMALL:g}): multiply it by a power of two, such as 2.0**600"
                 )
-
-
-def as_float_array(name: str, value: ArrayLike | Table) -> Floats:
-    """`value` as a float32 or float64 ndarray, native and aligned; itself if it is one."""
-    table = value if isinstance(value, Table) else as_table(value)
-    if table is not None:
-        return as_matrix(name, table)
-    array = as_real_array(name, value)
-    half_or_single = array.dtype.kind == "f" and array.dtype.itemsize <= 4
-    wanted = np.dtype(np.float32 if half_or_single else np.float64)
-    if array.dtype != wanted or not array.flags.aligned:
-        array = array.astype(wanted)
-    return array
-
-
-def as_real_array(name: str, value: object) -> NDArray[Any]:
-    """`value`, no table, as an ndarray of real numbers, whatever their dtype."""
-    if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(
-            f"{name} is a masked array, whose mask would be ignored; "
-            f"leave the masked rows out and pass a plain array"
-        )
-    try:
-        array = as_array(name, value)
-    except ValueError as error:
-        raise ValueError(f"{name} cannot be read as an array of numbers: {error}") from None
-    if array.dtype.kind not in "fiub":
-        given = "" if isinstance(value, np.ndarray) else f", from {_check.describe(value)}"
-        raise TypeError(f"{name} must hold real numbers; got dtype {array.dtype}{given}")
-    return array
-
-
-def _as_column(name: str, value: ArrayLike, n_samples: int) -> Floats:
-    array = as_float_array(name, value)
-    if array.ndim != 1:
-        raise ValueError(f"{name} must be 1-D (n_samples,); got shape {array.shape}")
-    if len(array) != n_samples:
-        raise ValueError(f"{name} has {len(array)} entries where X has {n_samples} samples")
-    return array
-
-
-def _as_targets(value: ArrayLike, n_samples: int) -> Floats:
-    array = as_float_array("y", value)
-    if array.ndim == 1:
-        return _as_column("y", array, n_samples)
-    if array.ndim != 2 or array.shape[1] == 0:
-        raise ValueError(
-            f"y must be 1-D (n_samples,) or 2-D (n_samples, n_targets); got shape {array.shape}"
-        )
-    if len(array) != n_samples:
-        raise ValueError(f"y has {len(array)} rows where X has {n_samples} samples")
-    return array
-
-
-def _check_weights(weight: Floats) -> None:
-    with np.errstate(invalid="ignore"):  # infinities of both signs
-        total = float(weight.sum(dtype=np.float64))
-    if not np.isfinite(total):
-        raise ValueError(
-            f"sample_weight must be finite in {weight.dtype}, and so must its sum; "
-            "got NaN or infinity"
-        )
-    if weight.min() < 0:
-        raise ValueError(f"sample_weight must not be negative; got {weight.min()}")
-    if total == 0:
-        raise ValueError("sample_weight must have a positive sum; all weights are 0")
-    if total < SMALL**2 * len(weight):
-        raise ValueError(
-            "sample_weight is so small that its products underflow: multiply it by a power of two, "
-            "such as 2.0**600"
-        )
 
 
 def as_prediction_buffer(

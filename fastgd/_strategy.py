@@ -8,12 +8,13 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._arrays import SMALL
 from fastgd._costs import block_reads_before_moments, exact_pays, reads_before_moments
 from fastgd._exact import Solution, solution
 from fastgd._inverse import inverse_of
 from fastgd._moments import Moments
 from fastgd._penalty import Penalty
-from fastgd._problem import SMALL, Problem
+from fastgd._problem import Problem
 from fastgd._quadratic import Quadratic, quadratic_of
 from fastgd._reads import ArrayReads, BlockReads, Reads
 from fastgd._settings import Settings

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._arrays import Floats
 from fastgd._double_double import DoubleDouble, zeros
-from fastgd._problem import Floats, Problem
+from fastgd._problem import Problem
 from fastgd.backends import ColumnStatistics, Pass, RawMoments, Sums
 
 BLOCK_ROWS = 4096

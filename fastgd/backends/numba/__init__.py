@@ -13,8 +13,9 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._arrays import Floats
 from fastgd._double_double import DoubleDouble
-from fastgd._problem import Floats, Problem
+from fastgd._problem import Problem
 from fastgd._threads import Team, available_threads
 from fastgd.backends import ColumnStatistics, RawMoments, Sums
 from fastgd.backends.numba._choice import GROUP_ROWS, choose_kernel, pass_rows

@@ -9,7 +9,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from fastgd._problem import Floats, Problem
+from fastgd._arrays import Floats
+from fastgd._problem import Problem
 from fastgd._threads import ordered_sum
 from fastgd.backends import RawMoments
 from fastgd.backends.numba import _emit, _few, _gram, _pack
