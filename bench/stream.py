@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -60,9 +61,8 @@ def drop(path: Path) -> None:
     os.close(file)
 
 
-def read(path: Path) -> None:
-    """All of the file, in order."""
-    piece = bytearray(PIECE)
+def read(path: Path, piece: bytearray) -> None:
+    """All of the file, in order, a piece at a time."""
     with open(path, "rb", buffering=0) as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
         while file.readinto(piece):
@@ -73,9 +73,12 @@ def run(contestant: str, folder: Path, limit: int) -> dict[str, Any]:
     """Seconds, and bytes of memory at most, of one contestant; in this process."""
     X, y = folder / "X.npy", folder / "y.npy"
     if contestant == "read":
+        piece = (
+            bytearray(b"\1") * PIECE
+        )  # written to, so that it is in memory before the clock runs
         start = perf_counter()
-        read(X)
-        read(y)
+        read(X, piece)
+        read(y, piece)
         return {"seconds": perf_counter() - start}
     d = np.load(X, mmap_mode="r").shape[1]
     small = np.random.default_rng(1).standard_normal((100_000, d), dtype=np.float32)
@@ -174,6 +177,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if "read" not in args.only:
         args.only.insert(0, "read")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # which removes the files
     print(f"{args.gb:g} GB of float32, {args.features} features and y\n{HEADER}", flush=True)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         rows = measure(Path(folder), args)
