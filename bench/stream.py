@@ -73,9 +73,7 @@ def run(contestant: str, folder: Path, limit: int) -> dict[str, Any]:
     """Seconds, and bytes of memory at most, of one contestant; in this process."""
     X, y = folder / "X.npy", folder / "y.npy"
     if contestant == "read":
-        piece = (
-            bytearray(b"\1") * PIECE
-        )  # written to, so that it is in memory before the clock runs
+        piece = bytearray(b"\1") * PIECE  # written to: in memory before the clock runs
         start = perf_counter()
         read(X, piece)
         read(y, piece)
