@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 import fastgd
+from bench.readme import put
 from fastgd import _fetching
 from fastgd.sources.array_files import Windows
 
@@ -148,6 +149,26 @@ def measure(folder: Path, args: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
+def table(rows: list[dict[str, Any]], args: argparse.Namespace) -> str:
+    """Markdown of all that was measured."""
+    lines = [
+        f"Fit of .npy files of {args.gb:g} GB, float32, {args.features} features and y, under a "
+        f"limit of {args.limit_gb:g} GB on the address space, beside plain sequential reads of the "
+        f"same files; medians of {args.rounds}. Made by `python -m bench.stream --gb {args.gb:g} "
+        f"--limit-gb {args.limit_gb:g} --only {' '.join(args.only)} --readme`.",
+        "",
+        "| page cache | | GB/s | of reading | address space |",
+        "|---|---|---:|---:|---:|",
+    ]
+    for row in rows:
+        space = f"{row['address_space'] / 1e9:.2f} GB" if row["address_space"] else ""
+        lines.append(
+            f"| {row['state']} | {row['contestant']} | {row['gb_per_second']:.2f} "
+            f"| {row['of_reading']:.2f} | {space} |"
+        )
+    return "\n".join(lines)
+
+
 HEADER = "state  contestant    GB/s  of reading  address space  resident, with the file's pages"
 
 
@@ -169,6 +190,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--only", nargs="*", choices=CONTESTANTS, default=list(CONTESTANTS))
     parser.add_argument("--folder", type=Path, help="on the disk to be measured; the system's own")
     parser.add_argument("--json", action="store_true", help="print JSON at the end, too")
+    parser.add_argument("--readme", action="store_true", help="put the table into README.md")
     parser.add_argument("--run", choices=CONTESTANTS, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.run:
@@ -180,6 +202,8 @@ def main(argv: list[str] | None = None) -> int:
     print(f"{args.gb:g} GB of float32, {args.features} features and y\n{HEADER}", flush=True)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         rows = measure(Path(folder), args)
+    if args.readme:
+        put("stream", table(rows, args))
     if args.json:
         print(json.dumps(rows, indent=1))
     return 0
