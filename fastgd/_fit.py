@@ -75,8 +75,9 @@ def fit(
         float16 to float32, other numbers to float64. Tensors (DLPack) and tables of pandas,
         polars, PyArrow and others are arrays, too. `fastgd.Moments` stand for X and y together,
         and so does what yields them in batches: see Notes.
-    y : array_like of shape (n_samples,) or (n_samples, n_targets)
-        Cast to float64 if X is float64; otherwise kept as float32 or float64.
+    y : array_like of shape (n_samples,) or (n_samples, n_targets), optional
+        Cast to float64 if X is float64; otherwise kept as float32 or float64. Not given where X
+        holds it: moments and batches.
     sample_weight : array_like of shape (n_samples,), optional
         Not negative, with a positive sum; used in the dtype of X.
     missing : {"error", "drop"}, default "error"
@@ -182,6 +183,8 @@ def fit(
     CollinearityWarning
         If moments show that columns are sums of others, so that many answers predict alike: it
         names them. The answer is the shortest in columns of equal length.
+    RuntimeWarning
+        If the checkpoint cannot be written; the fit goes on.
 
     Notes
     -----
