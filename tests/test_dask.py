@@ -174,6 +174,7 @@ class TestBits:
                 strategy="stream",
                 max_iter=2,
                 tol=0,
+                backend="numpy",
                 learning_rate=lambda epoch: 1e-3 if cannot_be_pickled else 0,
                 callback=lambda state: seen.append((state.epoch, cannot_be_pickled)) and None,
             )
@@ -203,10 +204,12 @@ class TestFaults:
         dX, dy = in_chunks(X, y)
         dX = dX.map_blocks(kill, meta=np.empty((0, D), X.dtype))
         with client.as_current():
-            result = fastgd.fit(dX, dy, strategy=strategy)
+            result = fastgd.fit(dX, dy, strategy=strategy, backend="numpy")
         assert marker.exists()
-        assert_same_fit(result, fastgd.fit(LocalBlocks(X, y), strategy=strategy))
+        expected = fastgd.fit(LocalBlocks(X, y), strategy=strategy, backend="numpy")
+        assert_same_fit(result, expected)
 
+    @pytest.mark.slow
     def test_a_lost_cluster_is_an_error(self, tmp_path):
         script = Path(__file__).with_name("lose_cluster.py")
         done = subprocess.run(
@@ -218,9 +221,9 @@ class TestFaults:
         X, y = data()
         X[10 * ROWS + 7, 2] = np.nan
         with pytest.raises(ValueError, match=r"in block 10: X must be finite; X\[7, 2\] is nan"):
-            fastgd.fit(*in_chunks(X, y))
+            fastgd.fit(*in_chunks(X, y), backend="numpy")
         with pytest.raises(ValueError, match=r"in block 10: X must be finite; X\[7, 2\] is nan"):
-            fastgd.fit(*in_chunks(X, y), strategy="stream")
+            fastgd.fit(*in_chunks(X, y), strategy="stream", backend="numpy")
 
 
 class TestChunks:
