@@ -46,7 +46,8 @@ EPOCHS = 5
 WORKERS = 2
 BLOCK_BYTES = 32 << 20
 ENVELOPE, OPTIONS = 600, 1500  # bytes around what a message holds, and of work but coefficients
-LARGE = {"workers": 1000, "bytes": 100e12, "block_bytes": 1e9}
+LARGE = {"workers": 1000, "bytes": 100e12, "network": 1e9}
+BLOCKS_AT_LARGE = (1e9, 10e9)
 STREAM: dict[str, Any] = {
     "strategy": "stream", "method": "gd", "learning_rate": 1e-3, "max_iter": EPOCHS, "tol": 0,
 }  # fmt: skip
@@ -187,65 +188,94 @@ def quietly(X: Any, y: Any, **options: Any) -> fastgd.FitResult:
     return fastgd.fit(X, y, progress=False, **options)
 
 
-def at_large(features: list[int], costs: Costs) -> list[dict[str, Any]]:
+def at_large(features: list[int], costs: Costs, bytes_a_second: float) -> list[dict[str, Any]]:
     """What the formula says of many workers."""
-    n_blocks, n_workers = int(LARGE["bytes"] / LARGE["block_bytes"]), int(LARGE["workers"])
-    return [
-        {
-            "features": d, "strategy": strategy,
-            **predicted(d, strategy, n_blocks, n_workers, 1, costs),
-        }
-        for d in (*features, 1000)
-        for strategy in ("moments", "stream")
-    ]  # fmt: skip
+    n_workers = int(LARGE["workers"])
+    table = []
+    for block_bytes in BLOCKS_AT_LARGE:
+        n_blocks = int(LARGE["bytes"] / block_bytes)
+        for d in (*features, 1000):
+            for strategy in ("moments", "stream"):
+                says = predicted(d, strategy, n_blocks, n_workers, costs)
+                table.append({
+                    "features": d, "strategy": strategy, "block_bytes": block_bytes, **says,
+                    "network": says["sums"] / n_workers / LARGE["network"],
+                    "read": LARGE["bytes"] / n_workers / bytes_a_second,
+                })  # fmt: skip
+    return table
 
 
 def markdown(report: dict[str, Any]) -> str:
     """The tables for README.md."""
-    rows, large = report["measured"], report["at_large"]
+    return "\n".join([*_measured(report["measured"]), *_at_large(report)])
+
+
+def _measured(rows: list[dict[str, Any]]) -> list[str]:
     lines = [
         f"A fit on a Dask cluster of {WORKERS} worker processes over the local fit of the same "
         f"float32 rows with {WORKERS} threads, and the bytes that the processes sent each other "
         "in one read of the data, beside the most that the formula in `bench/distributed.py` "
         "allows. Made by `python -m bench.distributed --readme`.",
         "",
-        "| read for | features | data, MB | blocks | Dask / local | sums, kB | at most "
-        "| with all messages, kB | at most |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| fit | features | data, MB | blocks | reads | Dask / local | longer a read, ms "
+        "| sums, kB | at most | with all messages, kB | at most |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
-        what = "moments" if row["strategy"] == "moments" else "an epoch"
+        what = "moments" if row["strategy"] == "moments" else "epochs"
         sizes = (
             f"{row[name] / 1e3:,.1f}" for name in ("sums", "sums_at_most", "all", "all_at_most")
         )
         lines.append(
             f"| {what} | {row['features']} | {row['megabytes']:,.0f} | {row['blocks']} "
-            f"| {row['ratio']:.2f} | {' | '.join(sizes)} |"
+            f"| {row['passes']} | {row['ratio']:.2f} | {row['overhead'] * 1e3:,.0f} "
+            f"| {' | '.join(sizes)} |"
         )
-    lines += [
+    return lines
+
+
+def _at_large(report: dict[str, Any]) -> list[str]:
+    rows, task = report["at_large"], report["task"]
+    lines = [
         "",
-        f"By the same formula, {LARGE['bytes'] / 1e12:.0f} TB on {LARGE['workers']:,} workers in "
-        f"blocks of {LARGE['block_bytes'] / 1e9:.0f} GB move at most so much in one read; and at "
-        f"the {report['task']['seconds'] * 1e3:.2f} ms a task that Dask's scheduler took here, "
-        "handing out the tasks takes so long, whatever the number of workers:",
+        f"By the same formula, one read of {LARGE['bytes'] / 1e12:.0f} TB on "
+        f"{LARGE['workers']:,} workers moves at most so much, and takes a worker so long: its "
+        f"share of the sums at {LARGE['network'] / 1e9:.0f} GB/s (assumed); of the data, from its "
+        f"memory, at the speed of the local fit here; and, for all workers together, the scheduler "
+        f"at the {task['seconds'] * 1e3:.2f} ms a task it took here.",
         "",
-        "| read for | features | sums, GB | with all messages, GB | scheduler, s |",
-        "|---|---:|---:|---:|---:|",
+        "| read for | features | blocks of, GB | sums, GB | all messages, GB | sums, s | data, s "
+        "| tasks | scheduler, s |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for row in large:
+    for row in rows:
         what = "moments (a whole fit)" if row["strategy"] == "moments" else "an epoch"
         lines.append(
-            f"| {what} | {row['features']} | {row['sums'] / 1e9:.3g} | {row['all'] / 1e9:.3g} "
-            f"| {row['seconds']:,.0f} |"
+            f"| {what} | {row['features']} | {row['block_bytes'] / 1e9:.0f} "
+            f"| {row['sums'] / 1e9:.3g} | {row['all'] / 1e9:.3g} | {row['network']:.2g} "
+            f"| {row['read']:.2g} | {row['tasks']:,} | {row['seconds']:,.0f} |"
         )
-    return "\n".join(lines)
+    limited = {
+        size: all(r["seconds"] > max(r["network"], r["read"]) for r in of_size)
+        for size in BLOCKS_AT_LARGE
+        if (of_size := [r for r in rows if r["block_bytes"] == size])
+    }
+    by = [f"{size / 1e9:.0f} GB" for size, is_limit in limited.items() if is_limit]
+    if by:
+        lines += [
+            "",
+            f"With blocks of {' and of '.join(by)} the limit is the scheduler, not the bytes: it "
+            "hands out tasks one by one, whatever the number of workers. Larger blocks are fewer "
+            "tasks.",
+        ]
+    return lines
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.distributed", description=__doc__)
-    parser.add_argument("--megabytes", type=int, default=1000, help="of X; 1000 by default")
+    parser.add_argument("--megabytes", type=int, default=500, help="of X; 500 by default")
     parser.add_argument("--features", nargs="*", type=int, default=[16, 100])
-    parser.add_argument("--seconds", type=float, default=5.0, help="a row, at least; 5")
+    parser.add_argument("--seconds", type=float, default=2.0, help="a row, at least; 2")
     parser.add_argument("--json", metavar="PATH")
     parser.add_argument("--readme", action="store_true", help="put the tables into README.md")
     args = parser.parse_args(argv)
@@ -259,8 +289,10 @@ def main(argv: list[str] | None = None) -> int:
         rows: list[Any] = []
         for d in args.features:
             rows += measure(client, d, args.megabytes, args.seconds, costs)
+    speed = min(1e6 * row["megabytes"] * row["passes"] / row["local"] for row in rows)
     report = {
-        "measured": rows, "task": costs._asdict(), "at_large": at_large(args.features, costs),
+        "measured": rows, "task": costs._asdict(),
+        "at_large": at_large(args.features, costs, speed / WORKERS),
     }  # fmt: skip
     print(markdown(report))
     if args.json:
