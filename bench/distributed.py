@@ -15,8 +15,8 @@ data, and messages of m bytes a task and p bytes a pass::
     sums <= (B + 1) (s + e) + (W - 1) (c + e)        all <= sums + m T + p
 
 s is 8 ((d + k)^2 + d + k) bytes for moments and 8 (d k + k) for an epoch, and some for pickling;
-s and c are taken from what is really pickled. m, p, and the seconds of a task are measured, on blocks
-of next to nothing.
+s and c are taken from what is really pickled. m, p, and the seconds of a task are measured, on
+blocks of next to nothing.
 """
 
 from __future__ import annotations
