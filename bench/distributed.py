@@ -8,13 +8,15 @@ of a thousand workers. Needs the extra dask.
 
 A pass over B blocks on W workers makes B sums of s bytes and (B - 1) / 7 merges of up to eight of
 them, each where one of its sums already lies: at most B - 1 sums move, and one more, the total, to
-the client. Each worker fetches the coefficients, c bytes, once. With m bytes of messages a task::
+the scheduler and on to the client. All but one of the workers fetch the work, c bytes with the
+coefficients, from another. With T = B + (B - 1) / 7 tasks, e bytes around each message that holds
+data, and messages of m bytes a task and p bytes a pass::
 
-    sums <= B s + W c        all <= B s + W c + m (B + (B - 1) / 7)
+    sums <= (B + 1) (s + e) + (W - 1) (c + e)        all <= sums + m T + p
 
 s is 8 ((d + k)^2 + d + k) bytes for moments and 8 (d k + k) for an epoch, and some for pickling;
-it is taken from what is really pickled. m and the seconds of a task are measured, on blocks of next
-to nothing.
+s and c are taken from what is really pickled. m, p, and the seconds of a task are measured, on
+blocks of next to nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +25,6 @@ import argparse
 import json
 import pickle
 import sys
-from collections.abc import Callable
 from operator import add
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,11 +32,11 @@ from typing import Any, NamedTuple
 import dask.array as da
 import distributed
 import numpy as np
-from distributed.comm.tcp import TCP
 from numpy.typing import NDArray
 
 import fastgd
 from bench import readme
+from bench._traffic import count_bytes, passes_of, traffic
 from fastgd._blocks import merge_in_order
 from fastgd.backends import Sums
 from fastgd.commands._timing import in_turn, timed
@@ -44,17 +45,20 @@ from fastgd.distributed.dask import AT_ONCE
 EPOCHS = 5
 WORKERS = 2
 BLOCK_BYTES = 32 << 20
-LARGE = {"workers": 1000, "bytes": 100e12, "block_bytes": 1e9}
+ENVELOPE, OPTIONS = 600, 1500  # bytes around what a message holds, and of work but coefficients
+LARGE = {"workers": 1000, "bytes": 100e12, "network": 1e9}
+BLOCKS_AT_LARGE = (1e9, 10e9)
 STREAM: dict[str, Any] = {
     "strategy": "stream", "method": "gd", "learning_rate": 1e-3, "max_iter": EPOCHS, "tol": 0,
 }  # fmt: skip
 
 
 class Costs(NamedTuple):
-    """Of a task, beside its work."""
+    """Of a task beside its work, and of a pass beside its tasks."""
 
     seconds: float
     bytes: float
+    bytes_of_pass: float
 
 
 def block_of(number: int, n_rows: int, d: int) -> NDArray[np.float32]:
@@ -89,62 +93,24 @@ def made_in_workers(n_blocks: int, n_rows: int, d: int) -> tuple[Any, Any]:
     return X, y
 
 
-_sent = 0
-
-
-def count_bytes() -> None:
-    """From now on, count what the connections of this process send."""
-    original = TCP.write
-
-    async def write(self: TCP, *args: Any, **options: Any) -> Any:
-        global _sent
-        sent = await original(self, *args, **options)
-        _sent += sent or 0
-        return sent
-
-    TCP.write = write
-
-
-def bytes_sent() -> int:
-    return _sent
-
-
-def sums_sent(dask_worker: Any) -> int:
-    return int(dask_worker.transfer_outgoing_bytes_total)
-
-
-def traffic(client: Any, call: Callable[[], object]) -> dict[str, int]:
-    """What `call` makes the processes send: everything, and results of tasks."""
-
-    def now() -> tuple[int, int]:
-        everything = bytes_sent() + sum(client.run(bytes_sent).values())
-        return everything, sum(client.run(sums_sent).values())
-
-    for _ in range(2):  # the first time, asking is counted with the rest
-        before = now()
-    asking = now()[0] - before[0]
-    before = now()
-    call()
-    after = now()
-    return {"all": after[0] - before[0] - asking, "sums": after[1] - before[1]}
-
-
 def cost_of_tasks(client: Any) -> Costs:
     """From passes over a few, and over many, blocks of next to nothing."""
     seconds, sent, tasks = [], [], []
-    for n_blocks in (100, 800):
+    for n_blocks in (50, 400):
         X, y = made_in_workers(n_blocks, 10, 2)
 
         def fit(X: Any = X, y: Any = y) -> object:
-            return fastgd.fit(X, y, strategy="moments")
+            return quietly(X, y, strategy="moments")
 
-        fit()
-        sent.append(traffic(client, fit)["all"])
+        if passes_of(fit) != 1:
+            raise AssertionError("moments took more than a pass")
+        moved = traffic(client, fit)
+        sent.append(moved["all"] - moved["sums"])
         seconds.append(min(timed(fit)[1] for _ in range(3)))
         tasks.append(n_tasks(n_blocks))
     more = tasks[1] - tasks[0]
-    sums = 700 * size_of_sums(2, "moments")  # counted apart
-    return Costs((seconds[1] - seconds[0]) / more, (sent[1] - sent[0] - sums) / more)
+    each = (sent[1] - sent[0]) / more
+    return Costs((seconds[1] - seconds[0]) / more, each, sent[0] - each * tasks[0])
 
 
 def n_tasks(n_blocks: int) -> int:
@@ -164,14 +130,20 @@ def size_of_sums(d: int, strategy: str, k: int = 1) -> int:
     return len(pickle.dumps(Sums(1.0, 1.0, np.zeros(d), 1.0)))
 
 
+def size_of_work(d: int, strategy: str) -> int:
+    """Bytes of what is to be done to a block, pickled, with an allowance for names and options."""
+    return OPTIONS + (0 if strategy == "moments" else len(pickle.dumps(np.zeros(d))))
+
+
 def predicted(
-    d: int, strategy: str, n_blocks: int, n_workers: int, passes: int, costs: Costs
+    d: int, strategy: str, n_blocks: int, n_workers: int, costs: Costs
 ) -> dict[str, float]:
-    """The formula's bytes, at most."""
-    coefficients = 0 if strategy == "moments" else 8 * (d + 1)
-    sums = passes * (n_blocks * size_of_sums(d, strategy) + n_workers * coefficients)
-    tasks = passes * n_tasks(n_blocks)
-    return {"sums": sums, "all": sums + costs.bytes * tasks, "seconds": costs.seconds * tasks}
+    """The formula's bytes of a pass, at most."""
+    sums = (n_blocks + 1) * (size_of_sums(d, strategy) + ENVELOPE)
+    sums += (n_workers - 1) * (size_of_work(d, strategy) + ENVELOPE)
+    tasks = n_tasks(n_blocks)
+    everything = sums + costs.bytes * tasks + costs.bytes_of_pass
+    return {"sums": sums, "all": everything, "tasks": tasks, "seconds": costs.seconds * tasks}
 
 
 def measure(client: Any, d: int, megabytes: int, seconds: float, costs: Costs) -> list[Any]:
@@ -188,9 +160,9 @@ def measure(client: Any, d: int, megabytes: int, seconds: float, costs: Costs) -
         add, *(fastgd.Moments.of(X[i : i + n_rows], y[i : i + n_rows]) for i in cut)
     )
     table = []
-    for strategy, passes, options in (
-        ("moments", 1, {"strategy": "moments"}),
-        ("stream", EPOCHS + 1, STREAM),
+    for strategy, options in (
+        ("moments", {"strategy": "moments"}),
+        ("stream", STREAM),
     ):
         here, there = (
             lambda arrays=arrays, options=options: quietly(*arrays, **options)
@@ -199,13 +171,15 @@ def measure(client: Any, d: int, megabytes: int, seconds: float, costs: Costs) -
         if strategy == "moments" and there().moments != by_hand:
             raise AssertionError("the bits are not those of local blocks")
         times = in_turn({"local": here, "dask": there}, seconds)
+        passes = passes_of(there)
         moved = traffic(client, there)
-        says = predicted(d, strategy, n_blocks, WORKERS, passes, costs)
+        says = predicted(d, strategy, n_blocks, WORKERS, costs)
         table.append({
             "strategy": strategy, "features": d, "blocks": n_blocks, "passes": passes,
             "megabytes": X.nbytes / 1e6, **times, "ratio": times["dask"] / times["local"],
-            "sums": moved["sums"] / passes, "sums_at_most": says["sums"] / passes,
-            "all": moved["all"] / passes, "all_at_most": says["all"] / passes,
+            "overhead": (times["dask"] - times["local"]) / passes,
+            "sums": moved["sums"] / passes, "sums_at_most": says["sums"],
+            "all": moved["all"] / passes, "all_at_most": says["all"],
         })  # fmt: skip
     return table
 
@@ -214,65 +188,94 @@ def quietly(X: Any, y: Any, **options: Any) -> fastgd.FitResult:
     return fastgd.fit(X, y, progress=False, **options)
 
 
-def at_large(features: list[int], costs: Costs) -> list[dict[str, Any]]:
+def at_large(features: list[int], costs: Costs, bytes_a_second: float) -> list[dict[str, Any]]:
     """What the formula says of many workers."""
-    n_blocks, n_workers = int(LARGE["bytes"] / LARGE["block_bytes"]), int(LARGE["workers"])
-    return [
-        {
-            "features": d, "strategy": strategy,
-            **predicted(d, strategy, n_blocks, n_workers, 1, costs),
-        }
-        for d in (*features, 1000)
-        for strategy in ("moments", "stream")
-    ]  # fmt: skip
+    n_workers = int(LARGE["workers"])
+    table = []
+    for block_bytes in BLOCKS_AT_LARGE:
+        n_blocks = int(LARGE["bytes"] / block_bytes)
+        for d in (*features, 1000):
+            for strategy in ("moments", "stream"):
+                says = predicted(d, strategy, n_blocks, n_workers, costs)
+                table.append({
+                    "features": d, "strategy": strategy, "block_bytes": block_bytes, **says,
+                    "network": says["sums"] / n_workers / LARGE["network"],
+                    "read": LARGE["bytes"] / n_workers / bytes_a_second,
+                })  # fmt: skip
+    return table
 
 
 def markdown(report: dict[str, Any]) -> str:
     """The tables for README.md."""
-    rows, large = report["measured"], report["at_large"]
+    return "\n".join([*_measured(report["measured"]), *_at_large(report)])
+
+
+def _measured(rows: list[dict[str, Any]]) -> list[str]:
     lines = [
         f"A fit on a Dask cluster of {WORKERS} worker processes over the local fit of the same "
         f"float32 rows with {WORKERS} threads, and the bytes that the processes sent each other "
         "in one read of the data, beside the most that the formula in `bench/distributed.py` "
         "allows. Made by `python -m bench.distributed --readme`.",
         "",
-        "| read for | features | data, MB | blocks | Dask / local | sums, kB | at most "
-        "| with all messages, kB | at most |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| fit | features | data, MB | blocks | reads | Dask / local | longer a read, ms "
+        "| sums, kB | at most | with all messages, kB | at most |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
-        what = "moments" if row["strategy"] == "moments" else "an epoch"
+        what = "moments" if row["strategy"] == "moments" else "epochs"
         sizes = (
             f"{row[name] / 1e3:,.1f}" for name in ("sums", "sums_at_most", "all", "all_at_most")
         )
         lines.append(
             f"| {what} | {row['features']} | {row['megabytes']:,.0f} | {row['blocks']} "
-            f"| {row['ratio']:.2f} | {' | '.join(sizes)} |"
+            f"| {row['passes']} | {row['ratio']:.2f} | {row['overhead'] * 1e3:,.0f} "
+            f"| {' | '.join(sizes)} |"
         )
-    lines += [
+    return lines
+
+
+def _at_large(report: dict[str, Any]) -> list[str]:
+    rows, task = report["at_large"], report["task"]
+    lines = [
         "",
-        f"By the same formula, {LARGE['bytes'] / 1e12:.0f} TB on {LARGE['workers']:,} workers in "
-        f"blocks of {LARGE['block_bytes'] / 1e9:.0f} GB move at most so much in one read; and at "
-        f"the {report['task']['seconds'] * 1e3:.2f} ms a task that Dask's scheduler took here, "
-        "handing out the tasks takes so long, whatever the number of workers:",
+        f"By the same formula, one read of {LARGE['bytes'] / 1e12:.0f} TB on "
+        f"{LARGE['workers']:,} workers moves at most so much, and takes a worker so long: its "
+        f"share of the sums at {LARGE['network'] / 1e9:.0f} GB/s (assumed); of the data, from its "
+        f"memory, at the speed of the local fit here; and, for all workers together, the scheduler "
+        f"at the {task['seconds'] * 1e3:.2f} ms a task it took here.",
         "",
-        "| read for | features | sums, GB | with all messages, GB | scheduler, s |",
-        "|---|---:|---:|---:|---:|",
+        "| read for | features | blocks of, GB | sums, GB | all messages, GB | sums, s | data, s "
+        "| tasks | scheduler, s |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for row in large:
+    for row in rows:
         what = "moments (a whole fit)" if row["strategy"] == "moments" else "an epoch"
         lines.append(
-            f"| {what} | {row['features']} | {row['sums'] / 1e9:.3g} | {row['all'] / 1e9:.3g} "
-            f"| {row['seconds']:,.0f} |"
+            f"| {what} | {row['features']} | {row['block_bytes'] / 1e9:.0f} "
+            f"| {row['sums'] / 1e9:.3g} | {row['all'] / 1e9:.3g} | {row['network']:.2g} "
+            f"| {row['read']:.2g} | {row['tasks']:,} | {row['seconds']:,.0f} |"
         )
-    return "\n".join(lines)
+    limited = {
+        size: all(r["seconds"] > max(r["network"], r["read"]) for r in of_size)
+        for size in BLOCKS_AT_LARGE
+        if (of_size := [r for r in rows if r["block_bytes"] == size])
+    }
+    by = [f"{size / 1e9:.0f} GB" for size, is_limit in limited.items() if is_limit]
+    if by:
+        lines += [
+            "",
+            f"With blocks of {' and of '.join(by)} the limit is the scheduler, not the bytes: it "
+            "hands out tasks one by one, whatever the number of workers. Larger blocks are fewer "
+            "tasks.",
+        ]
+    return lines
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.distributed", description=__doc__)
-    parser.add_argument("--megabytes", type=int, default=1000, help="of X; 1000 by default")
+    parser.add_argument("--megabytes", type=int, default=500, help="of X; 500 by default")
     parser.add_argument("--features", nargs="*", type=int, default=[16, 100])
-    parser.add_argument("--seconds", type=float, default=5.0, help="a row, at least; 5")
+    parser.add_argument("--seconds", type=float, default=2.0, help="a row, at least; 2")
     parser.add_argument("--json", metavar="PATH")
     parser.add_argument("--readme", action="store_true", help="put the tables into README.md")
     args = parser.parse_args(argv)
@@ -286,8 +289,10 @@ def main(argv: list[str] | None = None) -> int:
         rows: list[Any] = []
         for d in args.features:
             rows += measure(client, d, args.megabytes, args.seconds, costs)
+    speed = min(1e6 * row["megabytes"] * row["passes"] / row["local"] for row in rows)
     report = {
-        "measured": rows, "task": costs._asdict(), "at_large": at_large(args.features, costs),
+        "measured": rows, "task": costs._asdict(),
+        "at_large": at_large(args.features, costs, speed / WORKERS),
     }  # fmt: skip
     print(markdown(report))
     if args.json:

@@ -104,7 +104,7 @@ class TestBits:
         assert_same_fit(fastgd.fit(*in_chunks(X, y)), fastgd.fit(LocalBlocks(X, y)))
 
     def test_are_those_of_local_blocks_where_each_epoch_reads(self, anywhere):
-        X, y = data()
+        X, y = data(n=9 * ROWS)  # the fewest blocks that are merged twice
         options = {"strategy": "stream", "method": "nesterov", "max_iter": 2, "tol": 0}
         result = fastgd.fit(*in_chunks(X, y), **options)
         assert result.n_iter == 2
@@ -115,8 +115,8 @@ class TestBits:
     @pytest.mark.parametrize("dtype", DTYPES)
     @pytest.mark.parametrize("method", ["cg", "gd"])
     def test_hold_for_all_kinds_of_data(self, here, rng, method, dtype, n_targets, weighted):
-        X, y = data(dtype, n_targets)
-        weight = rng.integers(0, 3, N) if weighted else None
+        X, y = data(dtype, n_targets, n=9 * ROWS)
+        weight = rng.integers(0, 3, len(X)) if weighted else None
         options = {"backend": "numpy", "method": method, "strategy": "moments"}
         if method == "gd":
             options |= {"strategy": "stream", "max_iter": 2, "tol": 0}
@@ -165,7 +165,7 @@ class TestBits:
             assert_same_fit(fastgd.fit(dX, dy), fastgd.fit(LocalBlocks(X, y)))
 
     def test_what_cannot_be_sent_stays(self, client):
-        X, y = in_chunks(*data())
+        X, y = in_chunks(*data(n=2 * ROWS))
         with client.as_current(), open(os.devnull) as cannot_be_pickled:
             seen = []
             fastgd.fit(
@@ -174,6 +174,7 @@ class TestBits:
                 strategy="stream",
                 max_iter=2,
                 tol=0,
+                backend="numpy",
                 learning_rate=lambda epoch: 1e-3 if cannot_be_pickled else 0,
                 callback=lambda state: seen.append((state.epoch, cannot_be_pickled)) and None,
             )
@@ -203,10 +204,12 @@ class TestFaults:
         dX, dy = in_chunks(X, y)
         dX = dX.map_blocks(kill, meta=np.empty((0, D), X.dtype))
         with client.as_current():
-            result = fastgd.fit(dX, dy, strategy=strategy)
+            result = fastgd.fit(dX, dy, strategy=strategy, backend="numpy")
         assert marker.exists()
-        assert_same_fit(result, fastgd.fit(LocalBlocks(X, y), strategy=strategy))
+        expected = fastgd.fit(LocalBlocks(X, y), strategy=strategy, backend="numpy")
+        assert_same_fit(result, expected)
 
+    @pytest.mark.slow
     def test_a_lost_cluster_is_an_error(self, tmp_path):
         script = Path(__file__).with_name("lose_cluster.py")
         done = subprocess.run(
@@ -218,9 +221,9 @@ class TestFaults:
         X, y = data()
         X[10 * ROWS + 7, 2] = np.nan
         with pytest.raises(ValueError, match=r"in block 10: X must be finite; X\[7, 2\] is nan"):
-            fastgd.fit(*in_chunks(X, y))
+            fastgd.fit(*in_chunks(X, y), backend="numpy")
         with pytest.raises(ValueError, match=r"in block 10: X must be finite; X\[7, 2\] is nan"):
-            fastgd.fit(*in_chunks(X, y), strategy="stream")
+            fastgd.fit(*in_chunks(X, y), strategy="stream", backend="numpy")
 
 
 class TestChunks:
