@@ -9,7 +9,6 @@ import threading
 import time
 import traceback
 import warnings
-from functools import cache
 
 import numpy as np
 
@@ -19,7 +18,6 @@ warnings.simplefilter("ignore", fastgd.ConvergenceWarning)
 warnings.simplefilter("ignore", DeprecationWarning)  # of fork where there are threads
 
 
-@cache
 def data(n=600_011, d=3):
     """Enough for several threads."""
     rng = np.random.default_rng(8)

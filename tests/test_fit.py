@@ -53,6 +53,7 @@ class TestNotebook:
         assert result.loss_history[0] == pytest.approx(220 / 6, rel=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.CollinearityWarning")  # fewer rows than columns
 def test_verbose_shows_every_coefficient_and_the_intercept(backend, capsys):
     X = [[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [1.0, 1.0, 0.0]]
     y = [1.0, 2.0, 4.0]
@@ -69,6 +70,7 @@ def test_verbose_shows_every_coefficient_and_the_intercept(backend, capsys):
 class TestLiteralStep:
     """A number is the step, and the path is that of the formula, epoch by epoch."""
 
+    @pytest.mark.filterwarnings("ignore::fastgd.CollinearityWarning")  # fewer rows than columns
     @given(
         data=data_sets(sizes=(*SMALL_SIZES, 257), widths=[3]),
         precision=st.sampled_from(["double", "single"]),
@@ -438,6 +440,7 @@ class TestAutomaticStep:
         assert result.coef * 10.0**-power == pytest.approx(expected, rel=1e-4)
         assert result.intercept * 10.0**-power == pytest.approx(intercept, rel=1e-4)
 
+    @pytest.mark.filterwarnings("ignore::fastgd.CollinearityWarning")  # fewer rows than columns
     @given(
         data=data_sets(sizes=(*SMALL_SIZES, 513), widths=[3]),
         strategy=st.sampled_from(["stream", "moments"]),

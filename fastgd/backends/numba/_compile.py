@@ -16,7 +16,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +63,27 @@ def compiled(
         with _lock:
             entry = _entries.get(place)
             if entry is None:
-                entry = _entries[place] = _compile(kernel, make_signature(*key), fastmath)
+                work = partial(_compile, kernel, make_signature(*key), fastmath)
+                entry = _entries[place] = _out_of_reach(work)
     return entry
+
+
+def _out_of_reach(work: Callable[[], Callable[..., None]]) -> Callable[..., None]:
+    """Do `work` in a thread of its own, where no interrupt comes.
+
+    Ctrl-C while LLVM calls back into Python ended the process with a segmentation fault. It is
+    answered once the kernel is compiled.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return work()
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1, "fastgd-compile") as executor:
+        try:
+            done = executor.submit(work)
+        except RuntimeError:  # the interpreter is shutting down and starts no threads
+            return work()
+        return done.result()
 
 
 def _compile(
