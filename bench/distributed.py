@@ -27,6 +27,7 @@ import pickle
 import sys
 from operator import add
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
 import dask.array as da
@@ -39,7 +40,7 @@ from bench import readme
 from bench._traffic import count_bytes, passes_of, traffic
 from fastgd._blocks import merge_in_order
 from fastgd.backends import Sums
-from fastgd.commands._timing import in_turn, timed
+from fastgd.commands._timing import timed
 from fastgd.distributed.dask import AT_ONCE
 
 EPOCHS = 5
@@ -146,7 +147,7 @@ def predicted(
     return {"sums": sums, "all": everything, "tasks": tasks, "seconds": costs.seconds * tasks}
 
 
-def measure(client: Any, d: int, megabytes: int, seconds: float, costs: Costs) -> list[Any]:
+def measure(client: Any, d: int, megabytes: int, n_rounds: int, costs: Costs) -> list[Any]:
     """Rows of the table for so many features."""
     n_rows = BLOCK_BYTES // (4 * d)
     n_blocks = max(megabytes * 10**6 // BLOCK_BYTES, 2)
@@ -170,7 +171,10 @@ def measure(client: Any, d: int, megabytes: int, seconds: float, costs: Costs) -
         )
         if strategy == "moments" and there().moments != by_hand:
             raise AssertionError("the bits are not those of local blocks")
-        times = in_turn({"local": here, "dask": there}, seconds)
+        here()
+        there()
+        rounds = [(timed(here)[1], timed(there)[1]) for _ in range(n_rounds)]
+        times = dict(zip(("local", "dask"), map(median, zip(*rounds, strict=True)), strict=True))
         passes = passes_of(there)
         moved = traffic(client, there)
         says = predicted(d, strategy, n_blocks, WORKERS, costs)
@@ -275,7 +279,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.distributed", description=__doc__)
     parser.add_argument("--megabytes", type=int, default=500, help="of X; 500 by default")
     parser.add_argument("--features", nargs="*", type=int, default=[16, 100])
-    parser.add_argument("--seconds", type=float, default=2.0, help="a row, at least; 2")
+    parser.add_argument("--rounds", type=int, default=3, help="of timing; 3")
     parser.add_argument("--json", metavar="PATH")
     parser.add_argument("--readme", action="store_true", help="put the tables into README.md")
     args = parser.parse_args(argv)
@@ -288,7 +292,7 @@ def main(argv: list[str] | None = None) -> int:
         costs = cost_of_tasks(client)
         rows: list[Any] = []
         for d in args.features:
-            rows += measure(client, d, args.megabytes, args.seconds, costs)
+            rows += measure(client, d, args.megabytes, args.rounds, costs)
     speed = min(1e6 * row["megabytes"] * row["passes"] / row["local"] for row in rows)
     report = {
         "measured": rows, "task": costs._asdict(),
