@@ -12,7 +12,7 @@ the scheduler and on to the client. All but one of the workers fetch the work, c
 coefficients, from another. With T = B + (B - 1) / 7 tasks, e bytes around each message that holds
 data, and messages of m bytes a task and p bytes a pass::
 
-    sums <= (B + 1) (s + e) + (W - 1) (c + e)        all <= sums + m T + p
+    sums <= (B + 1) (s + e) + (W - 1) (c + e)        all about sums + m T + p
 
 s is 8 ((d + k)^2 + d + k) bytes for moments and 8 (d k + k) for an epoch, and some for pickling;
 s and c are taken from what is really pickled. m, p, and the seconds of a task are measured, on
@@ -218,11 +218,11 @@ def _measured(rows: list[dict[str, Any]]) -> list[str]:
     lines = [
         f"A fit on a Dask cluster of {WORKERS} worker processes over the local fit of the same "
         f"float32 rows with {WORKERS} threads, and the bytes that the processes sent each other "
-        "in one read of the data, beside the most that the formula in `bench/distributed.py` "
-        "allows. Made by `python -m bench.distributed --readme`.",
+        "in one read of the data, beside what the formula in `bench/distributed.py` "
+        "says. Made by `python -m bench.distributed --readme`.",
         "",
         "| fit | features | data, MB | blocks | reads | Dask / local | longer a read, ms "
-        "| sums, kB | at most | with all messages, kB | at most |",
+        "| sums, kB | at most | with all messages, kB | by the formula |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
