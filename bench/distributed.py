@@ -257,7 +257,7 @@ def _at_large(report: dict[str, Any]) -> list[str]:
         lines.append(
             f"| {what} | {row['features']} | {row['block_bytes'] / 1e9:.0f} "
             f"| {row['sums'] / 1e9:.3g} | {row['all'] / 1e9:.3g} | {row['network']:.2g} "
-            f"| {row['read']:.2g} | {row['tasks']:,} | {row['seconds']:,.0f} |"
+            f"| {row['read']:,.0f} | {row['tasks']:,} | {row['seconds']:,.0f} |"
         )
     limited = {
         size: all(r["seconds"] > max(r["network"], r["read"]) for r in of_size)

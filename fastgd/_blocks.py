@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from fastgd._arrays import as_float_array
 from fastgd._missing import NoRowsError
-from fastgd._problem import Problem, as_problem
+from fastgd._problem import Described, Problem, as_problem
 from fastgd.sources import as_table
 
 T = TypeVar("T")
@@ -29,7 +29,7 @@ KINDS: dict[str, str] = {
 BATCHES = "fastgd._streamed"
 
 
-class Blocks(Protocol):
+class Blocks(Described, Protocol):
     """Data that are met one block at a time, here or elsewhere; each is a `Problem` on its own.
 
     Attributes
@@ -42,21 +42,6 @@ class Blocks(Protocol):
         Threads for the work on a block, where the caller of `fastgd.fit` does not say. An engine
         that works on as many blocks as there are CPUs says 1. May be missing, which is None.
     """
-
-    @property
-    def n_features(self) -> int: ...
-
-    @property
-    def one_dimensional(self) -> bool: ...
-
-    @property
-    def dtype(self) -> np.dtype[Any]: ...
-
-    @property
-    def targets(self) -> tuple[int, ...]: ...
-
-    @property
-    def feature_names(self) -> tuple[str, ...] | None: ...
 
     @property
     def is_read_once(self) -> bool: ...

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._coordinates import CONSTANT
 from fastgd._errors import CollinearityWarning
 from fastgd._moments import Moments
 from fastgd._problem import Source
@@ -57,17 +56,10 @@ def undetermined(moments: Moments, fit_intercept: bool, dtype: np.dtype[Any]) ->
 
     To the rounding of float64 sums, and to that of the data themselves.
     """
-    d = moments.n_features
-    scatter, mean = moments.scatter[:d, :d], moments.mean[:d]
-    far = moments.weight_sum * mean**2
-    if not fit_intercept:
-        scatter, far = scatter + moments.weight_sum * np.outer(mean, mean), np.zeros(d)
-    squares = np.diagonal(scatter)
-    kept = np.flatnonzero((squares > CONSTANT**2 * far) & (squares > 0.0))
-    found = np.zeros(d, np.bool_)
+    found = np.zeros(moments.n_features, np.bool_)
+    kept, correlation = moments.correlation(fit_intercept)
     if len(kept):
-        size = np.sqrt(squares[kept])
-        eigenvalues, vectors = np.linalg.eigh(scatter[np.ix_(kept, kept)] / size / size[:, None])
+        eigenvalues, vectors = np.linalg.eigh(correlation)
         single = float(np.finfo(dtype).eps) ** 2
         least = len(kept) * max(float(np.finfo(np.float64).eps), single) * eigenvalues[-1]
         found[kept] = np.linalg.norm(vectors[:, eigenvalues <= least], axis=1) > PART

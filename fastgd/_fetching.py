@@ -15,7 +15,7 @@ from fastgd.sources._rows import Batches
 
 
 class Layout(NamedTuple):
-    """What all batches have in common."""
+    """What all batches have in common: that of blocks, and whether there are weights."""
 
     n_features: int
     one_dimensional: bool

@@ -157,6 +157,22 @@ class Moments:
         coefficients is about so many times that of the data. Infinite where columns are sums of
         others; columns that are constant are left to the intercept.
         """
+        kept, correlation = self.correlation(fit_intercept)
+        if not len(kept):
+            return 1.0
+        eigenvalues = np.linalg.eigvalsh(correlation)
+        largest, smallest = float(eigenvalues[-1]), float(eigenvalues[0])
+        if self.exact is not None:
+            return math.sqrt(largest * largest_inverse(self.exact, self.n_features, fit_intercept))
+        if smallest <= len(kept) * np.finfo(np.float64).eps * largest:
+            return math.inf
+        return math.sqrt(largest / smallest)
+
+    def correlation(self, fit_intercept: bool) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """The columns of X that vary, by number, and the products of those in equal length.
+
+        About the mean, or without an intercept about 0.
+        """
         d = self.n_features
         scatter, mean = self.scatter[:d, :d], self.mean[:d]
         far = self.weight_sum * mean**2
@@ -164,16 +180,8 @@ class Moments:
             scatter, far = scatter + self.weight_sum * np.outer(mean, mean), np.zeros(d)
         squares = np.diagonal(scatter)
         kept = np.flatnonzero((squares > CONSTANT**2 * far) & (squares > 0.0))
-        if not len(kept):
-            return 1.0
         size = np.sqrt(squares[kept])
-        eigenvalues = np.linalg.eigvalsh(scatter[np.ix_(kept, kept)] / size / size[:, np.newaxis])
-        largest, smallest = float(eigenvalues[-1]), float(eigenvalues[0])
-        if self.exact is not None:
-            return math.sqrt(largest * largest_inverse(self.exact, d, fit_intercept))
-        if smallest <= len(kept) * np.finfo(np.float64).eps * largest:
-            return math.inf
-        return math.sqrt(largest / smallest)
+        return kept, scatter[np.ix_(kept, kept)] / size / size[:, np.newaxis]
 
     def small_columns(self) -> NDArray[np.bool_]:
         """Columns that vary so little that their squares may have underflowed."""

@@ -24,11 +24,8 @@ from fastgd._missing import BLOCK, CHOICES, complete_rows
 from fastgd.sources import as_table
 
 
-class Source(Protocol):
-    """What a descent asks of its data, arrays or moments."""
-
-    @property
-    def n_samples(self) -> int: ...
+class Described(Protocol):
+    """What the rows of some data have in common."""
 
     @property
     def n_features(self) -> int: ...
@@ -44,6 +41,13 @@ class Source(Protocol):
 
     @property
     def feature_names(self) -> tuple[str, ...] | None: ...
+
+
+class Source(Described, Protocol):
+    """What a descent asks of its data, arrays, blocks or moments."""
+
+    @property
+    def n_samples(self) -> int: ...
 
     def explain(self) -> None:
         """Raise a ValueError that says where they hold NaN or infinity, if they do."""
