@@ -149,7 +149,11 @@ class TestNIST:
         X, y, intercept, exact = PROBLEMS[name]
         result = fit(X, y, fit_intercept=intercept, backend=backend)
         coef = np.append(result.intercept, result.coef) if intercept else result.coef
-        assert digits(coef, exact) >= digits(numpy_lstsq(X, y, intercept), exact), LSTSQ
+        # Where the exact answer for numbers rounded to float64 has fewer, more are luck: on norris
+        # lstsq has 12.3 or 12.8 with one BLAS or another, and that answer 12.4.
+        possible = digits(solve_rationally(X, y, intercept), exact) - 0.1
+        theirs = digits(numpy_lstsq(X, y, intercept), exact)
+        assert digits(coef, exact) >= min(theirs, possible), LSTSQ
 
     @pytest.mark.parametrize("name", PROBLEMS)
     def test_exact_is_right_for_the_numbers_given(self, name, backend):

@@ -51,6 +51,7 @@ A database can make moments of its own sums:
 >>> xx, xy, yy = database.execute(
 ...     "select sum((x-:x)*(x-:x)), sum((x-:x)*(y-:y)), sum((y-:y)*(y-:y)) from t", {"x": x, "y": y}
 ... ).fetchone()
+>>> database.close()
 >>> moments = fastgd.Moments(n, float(n), np.array([x, y]), np.array([[xx, xy], [xy, yy]]))
 >>> result = fastgd.fit(moments)
 >>> result.coef.round(6).tolist(), round(result.intercept, 6)
