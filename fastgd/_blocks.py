@@ -153,18 +153,9 @@ def merge_in_order(merge: Callable[[T, T], T], *values: T) -> T | None:
     return tree.total()
 
 
-def optional(work: Callable[[Problem], T]) -> Callable[[Problem | None], T | None]:
-    """`work`, and None for blocks without rows."""
-    return partial(_if_some, work)
-
-
 def either(merge: Callable[[T, T], T]) -> Callable[[T | None, T | None], T | None]:
     """`merge`, where either value may be missing."""
     return partial(_merge_some, merge)
-
-
-def _if_some(work: Callable[[Problem], T], block: Problem | None) -> T | None:
-    return None if block is None else work(block)
 
 
 def _merge_some(merge: Callable[[T, T], T], first: T | None, second: T | None) -> T | None:
@@ -211,9 +202,7 @@ def as_blocks(X: object, y: object, sample_weight: object, missing: str) -> Bloc
         return None
     if hasattr(X, "reduce") and hasattr(X, "is_read_once"):
         return cast(Blocks, X)
-    kind = _kind(X)
-    if kind is None:
-        kind = BATCHES if y is None else None
+    kind = _kind(X) or (BATCHES if y is None else None)
     if kind is None:
         return None
     blocks: Blocks | None = import_module(kind).as_blocks(X, y, sample_weight, missing)
