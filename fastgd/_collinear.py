@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,15 +22,19 @@ MOST_NAMES = 8
 
 
 def warn_of_collinear_columns(read: Reader, source: Source, settings: Settings) -> None:
-    """Warn if moments say that the data leave some coefficients open."""
-    if read.quadratic is None or read.moments is None or settings.penalty.alpha > 0.0:
+    """Warn if moments, or a streamed descent, say that the data leave some coefficients open."""
+    if settings.penalty.alpha > 0.0:
         return
-    if read.solution is not None:
+    if read.undetermined is not None:
+        found = read.undetermined
+    elif read.quadratic is None or read.moments is None:
+        return
+    elif read.solution is not None:
         found = read.solution.undetermined
     elif read.quadratic.inverse.is_clear and (settings.fit_intercept or all_vary(read.quadratic)):
         return
     else:
-        found = undetermined(read.moments, settings.fit_intercept, source.dtype)
+        found = flat_directions(read.moments, settings.fit_intercept, source.dtype).undetermined
     if not found.any():
         return
     rows = source.n_samples
@@ -42,7 +46,7 @@ def warn_of_collinear_columns(read: Reader, source: Source, settings: Settings) 
         "to rounding. The shortest of the answers that predict alike is returned; leave columns "
         "out, or give alpha, for one that means more",
         CollinearityWarning,
-        stacklevel=4,
+        stacklevel=5,
     )
 
 
@@ -51,19 +55,44 @@ def all_vary(quadratic: Quadratic) -> bool:
     return quadratic.inverse.rank == len(quadratic.scatter)
 
 
-def undetermined(moments: Moments, fit_intercept: bool, dtype: np.dtype[Any]) -> NDArray[np.bool_]:
-    """Which columns take part in sums that are constant (or 0, without an intercept).
+class Flat(NamedTuple):
+    """Sums of columns that are constant (or 0, without an intercept), to rounding.
 
-    To the rounding of float64 sums, and to that of the data themselves.
+    Attributes
+    ----------
+    directions : ndarray of shape (n_features, n_directions)
+        Orthonormal, in columns of equal length.
+    size : ndarray of shape (n_features,)
+        The lengths of the columns; 0 where constant.
+    least : float
+        Curvature below this is rounding, of float64 sums or of the data themselves.
     """
-    found = np.zeros(moments.n_features, np.bool_)
-    kept, correlation = moments.correlation(fit_intercept)
-    if len(kept):
-        eigenvalues, vectors = np.linalg.eigh(correlation)
-        single = float(np.finfo(dtype).eps) ** 2
-        least = len(kept) * max(float(np.finfo(np.float64).eps), single) * eigenvalues[-1]
-        found[kept] = np.linalg.norm(vectors[:, eigenvalues <= least], axis=1) > PART
-    return found
+
+    directions: NDArray[np.float64]
+    size: NDArray[np.float64]
+    least: float
+
+    @property
+    def undetermined(self) -> NDArray[np.bool_]:
+        """Which columns take part."""
+        found: NDArray[np.bool_] = np.linalg.norm(self.directions, axis=1) > PART
+        return found
+
+
+def flat_directions(moments: Moments, fit_intercept: bool, dtype: np.dtype[Any]) -> Flat:
+    """Those without curvature in these moments."""
+    kept, correlation, lengths = moments.correlation(fit_intercept)
+    size = np.zeros(moments.n_features)
+    size[kept] = lengths
+    if not len(kept):
+        return Flat(np.zeros((len(size), 0)), size, 0.0)
+    eigenvalues, vectors = np.linalg.eigh(correlation)
+    single = float(np.finfo(dtype).eps) ** 2
+    least = len(kept) * max(float(np.finfo(np.float64).eps), single) * float(eigenvalues[-1])
+    flat = eigenvalues <= least
+    directions = np.zeros((len(size), int(flat.sum())))
+    directions[kept] = vectors[:, flat]
+    return Flat(directions, size, least)
 
 
 def _named(found: NDArray[np.bool_], source: Source) -> str:

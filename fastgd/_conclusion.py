@@ -84,6 +84,7 @@ def _result(
         strategy=read.strategy,
         backend=read.backend,
         moments=read.moments,
+        _sampled=read.sampled,
         fit_intercept=coordinates.fit_intercept,
         feature_names=problem.feature_names,
         _infer=partial(infer, fit_intercept=coordinates.fit_intercept),

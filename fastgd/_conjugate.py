@@ -16,6 +16,7 @@ from fastgd._preconditioner import Preconditioner, exact, plain, sketched
 from fastgd._problem import Source, check_finite_sums
 from fastgd._result import StopReason
 from fastgd._settings import Settings
+from fastgd._shortest import shortest
 from fastgd._step import rounding_unit
 from fastgd._strategy import Reader
 from fastgd.methods import Tuning, load_method
@@ -65,6 +66,8 @@ def descend_conjugate(
     if judge.floor == np.inf and descent.state.lengths:
         met = 1.0 / (preconditioner.trial * descent.state.smallest)
         judge.condition = lambda: met
+    epsilon = rounding_unit(objective, source, settings)
+    point = shortest(read, objective, point, preconditioner, epsilon, source, settings)
     return descent._replace(last=point, losses=losses), judge
 
 

@@ -157,7 +157,7 @@ class Moments:
         coefficients is about so many times that of the data. Infinite where columns are sums of
         others; columns that are constant are left to the intercept.
         """
-        kept, correlation = self.correlation(fit_intercept)
+        kept, correlation, _ = self.correlation(fit_intercept)
         if not len(kept):
             return 1.0
         eigenvalues = np.linalg.eigvalsh(correlation)
@@ -168,8 +168,10 @@ class Moments:
             return math.inf
         return math.sqrt(largest / smallest)
 
-    def correlation(self, fit_intercept: bool) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-        """The columns of X that vary, by number, and the products of those in equal length.
+    def correlation(
+        self, fit_intercept: bool
+    ) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64]]:
+        """The columns of X that vary, by number, their products in equal length, and lengths.
 
         About the mean, or without an intercept about 0.
         """
@@ -181,7 +183,7 @@ class Moments:
         squares = np.diagonal(scatter)
         kept = np.flatnonzero((squares > CONSTANT**2 * far) & (squares > 0.0))
         size = np.sqrt(squares[kept])
-        return kept, scatter[np.ix_(kept, kept)] / size / size[:, np.newaxis]
+        return kept, scatter[np.ix_(kept, kept)] / size / size[:, np.newaxis], size
 
     def small_columns(self) -> NDArray[np.bool_]:
         """Columns that vary so little that their squares may have underflowed."""

@@ -46,6 +46,11 @@ class Preconditioner(NamedTuple):
     guess: Array | None = None
 
 
+def least_curvature(epsilon: float) -> float:
+    """What is added to the curvature of a sample in columns of equal length."""
+    return max(RIDGE, RIDGE_UNITS * epsilon)
+
+
 def plain(coordinates: Coordinates, ridge: float) -> Preconditioner:
     """None: the coordinates have equal curvature along each axis, 2."""
     n = len(coordinates.scale) + coordinates.fit_intercept
@@ -84,7 +89,7 @@ def sketched(
     variance = coordinates.scale**2
     rare = np.diagonal(curvature) < LEAST_VARIANCE * variance
     curvature = _penalised(curvature, sample.mean[:d], coordinates, ridge)
-    least = max(RIDGE, RIDGE_UNITS * epsilon)
+    least = least_curvature(epsilon)
     curvature[np.arange(d), np.arange(d)] += np.where(rare, variance, least * variance)
     s = math.sqrt(d / sample.n_samples - d / n_samples)
     solve = inverse_of(curvature).solve

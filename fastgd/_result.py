@@ -96,17 +96,18 @@ class FitResult:
     _infer: Callable[[FitResult, Moments | None], Inference] | None = field(
         default=None, repr=False, compare=False
     )
+    _sampled: Moments | None = field(default=None, repr=False, compare=False)
 
     @property
     def condition_number(self) -> float:
         """Of X in columns of equal length, about the mean if there is an intercept.
 
         The coefficients' relative error is about so many times that of the data. Infinite where
-        columns are sums of others; NaN where the fit streamed, and has no moments.
+        columns are sums of others. That of a sample of the rows where "cg" streamed, and NaN
+        where other methods did.
         """
-        if self.moments is None:
-            return math.nan
-        return self.moments.condition_number(self.fit_intercept)
+        known = self.moments or self._sampled
+        return math.nan if known is None else known.condition_number(self.fit_intercept)
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the loss of every epoch, on a logarithmic axis.
@@ -241,5 +242,4 @@ def _plain(value: Any) -> Any:
 
 def saved_fields() -> tuple[str, ...]:
     """Names of the fields that a file has: all that are plain data."""
-    names = [item.name for item in fields(FitResult)]
-    return tuple(name for name in names if name not in ("moments", "_infer"))
+    return tuple(item.name for item in fields(FitResult) if item.repr)

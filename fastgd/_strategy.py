@@ -43,6 +43,9 @@ class Reader:
         self.moments: Moments | None = None
         self.quadratic: Quadratic | None = None
         self.solution: Solution | None = None
+        self.sampled: Moments | None = None
+        # Columns whose coefficients the data leave open, where a streamed descent has found out.
+        self.undetermined: NDArray[np.bool_] | None = None
         if self._budget <= 0.0:
             self._collect()
 
@@ -94,7 +97,8 @@ class Reader:
 
     def sample(self, n_rows: int) -> Moments | None:
         """Moments of rows drawn at random, always the same; None where they have no weight."""
-        return self._reads.sample(n_rows)
+        self.sampled = self._reads.sample(n_rows)
+        return self.sampled
 
     @property
     def backend(self) -> str:

@@ -260,8 +260,10 @@ class TestCollinear:
         X, y = nearly_collinear(rng, 0.0)
         X[:, [2, 3]] = X[:, [3, 2]]
         options = {"precision": precision, "backend": backend, "fit_intercept": fit_intercept}
-        with pytest.warns(CollinearityWarning, match=r"of X\[:, 0\], X\[:, 1\], X\[:, 2\]: they"):
+        words = r"of X\[:, 0\], X\[:, 1\], X\[:, 2\]: they"
+        with pytest.warns(CollinearityWarning, match=words) as told:
             result = fit(X, y, **options)
+        assert told[0].filename == __file__  # the caller's line
         design = np.column_stack([X, np.ones(len(X))]) if fit_intercept else X
         shortest = np.linalg.lstsq(design, y, rcond=None)[0]
         assert design @ shortest == pytest.approx(X @ result.coef + result.intercept)
@@ -322,6 +324,14 @@ class TestConditionNumber:
         for precision in ("double", "exact"):
             with pytest.warns(CollinearityWarning):
                 assert fit(X, y, precision=precision).condition_number == np.inf
-        assert np.isnan(fit(X, y, strategy="stream").condition_number)
+        assert np.isnan(fit(X, y, strategy="stream", method="gd", tol=1e-3).condition_number)
         X[:, 3] = 7.0
         assert fit(X, y).condition_number < 2
+
+    def test_of_a_sample_where_conjugate_gradients_streamed(self, rng):
+        X = rng.standard_normal((5000, 8)) @ np.diag(np.logspace(0, 3, 8))
+        X[:, 7] += X[:, 6] * 100
+        result = fit(X, X[:, 0], strategy="stream")
+        assert result.moments is None
+        whole = Moments.of(X, X[:, 0]).condition_number()
+        assert result.condition_number == pytest.approx(whole, rel=0.3)
