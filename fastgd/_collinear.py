@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._correlation import correlation
 from fastgd._errors import CollinearityWarning
 from fastgd._moments import Moments
 from fastgd._problem import Source
@@ -81,12 +82,12 @@ class Flat(NamedTuple):
 
 def flat_directions(moments: Moments, fit_intercept: bool, dtype: np.dtype[Any]) -> Flat:
     """Those without curvature in these moments."""
-    kept, correlation, lengths = moments.correlation(fit_intercept)
+    kept, matrix, lengths = correlation(moments.raw, moments.n_features, fit_intercept)
     size = np.zeros(moments.n_features)
     size[kept] = lengths
     if not len(kept):
         return Flat(np.zeros((len(size), 0)), size, 0.0)
-    eigenvalues, vectors = np.linalg.eigh(correlation)
+    eigenvalues, vectors = np.linalg.eigh(matrix)
     single = float(np.finfo(dtype).eps) ** 2
     least = len(kept) * max(float(np.finfo(np.float64).eps), single) * float(eigenvalues[-1])
     flat = eigenvalues <= least

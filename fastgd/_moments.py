@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,18 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastgd import _check
+from fastgd import _check, _exact, _merging
 from fastgd._arrays import SMALL
 from fastgd._blocks import as_blocks
 from fastgd._blocks import merged as merged_blocks
-from fastgd._coordinates import CONSTANT
+from fastgd._correlation import condition_number
 from fastgd._double_double import DoubleDouble
-from fastgd._exact import ExactMoments, Low, centred, largest_inverse, merged, without
+from fastgd._exact import ExactMoments, Low
 from fastgd._files import read_npz, write_npz
 from fastgd._moments_file import arguments_of, check_whole, fields_of
 from fastgd._problem import Problem, as_problem, check_finite_sums, check_not_small
 from fastgd._settings import check_n_threads
-from fastgd.backends import BACKENDS, MOMENTS_PRECISIONS, load_backend
+from fastgd.backends import BACKENDS, MOMENTS_PRECISIONS, RawMoments, load_backend
 
 FORMAT = "fastgd.Moments"
 VERSION = 1
@@ -157,33 +156,7 @@ class Moments:
         coefficients is about so many times that of the data. Infinite where columns are sums of
         others; columns that are constant are left to the intercept.
         """
-        kept, correlation, _ = self.correlation(fit_intercept)
-        if not len(kept):
-            return 1.0
-        eigenvalues = np.linalg.eigvalsh(correlation)
-        largest, smallest = float(eigenvalues[-1]), float(eigenvalues[0])
-        if self.exact is not None:
-            return math.sqrt(largest * largest_inverse(self.exact, self.n_features, fit_intercept))
-        if smallest <= len(kept) * np.finfo(np.float64).eps * largest:
-            return math.inf
-        return math.sqrt(largest / smallest)
-
-    def correlation(
-        self, fit_intercept: bool
-    ) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64]]:
-        """The columns of X that vary, by number, their products in equal length, and lengths.
-
-        About the mean, or without an intercept about 0.
-        """
-        d = self.n_features
-        scatter, mean = self.scatter[:d, :d], self.mean[:d]
-        far = self.weight_sum * mean**2
-        if not fit_intercept:
-            scatter, far = scatter + self.weight_sum * np.outer(mean, mean), np.zeros(d)
-        squares = np.diagonal(scatter)
-        kept = np.flatnonzero((squares > CONSTANT**2 * far) & (squares > 0.0))
-        size = np.sqrt(squares[kept])
-        return kept, scatter[np.ix_(kept, kept)] / size / size[:, np.newaxis], size
+        return condition_number(self.raw, self.n_features, fit_intercept, self.exact)
 
     def small_columns(self) -> NDArray[np.bool_]:
         """Columns that vary so little that their squares may have underflowed."""
@@ -212,7 +185,7 @@ class Moments:
         if exact is None:
             return replace(self, weight_sum=self.weight_sum * f, scatter=self.scatter * f)
         weights, scatter = exact.weights * f, exact.scatter * f
-        return self._of_exact(exact._replace(weights=weights, scatter=scatter))
+        return self._of_exact(exact._replace(weights=weights, scatter=scatter), self.n_samples)
 
     def penalised(self, alpha: float) -> Moments:
         """Moments whose mean squared error is that of these plus ``alpha * sum(coef**2)``."""
@@ -222,7 +195,7 @@ class Moments:
         if exact is not None:
             total = exact.scatter.copy()
             total.put(diagonal, total[diagonal] + exact.weights * a)
-            return self._of_exact(exact._replace(scatter=total))
+            return self._of_exact(exact._replace(scatter=total), self.n_samples)
         scatter = self.scatter.copy()
         scatter[diagonal] += a * self.weight_sum
         return replace(self, scatter=scatter)
@@ -232,18 +205,8 @@ class Moments:
         self.check_alike(other)
         n_samples = self.n_samples + other.n_samples
         if self.exact is not None and other.exact is not None:
-            return self._of_exact(merged(self.exact, other.exact), n_samples)
-        total = self.weight_sum + other.weight_sum
-        shift = other.mean - self.mean
-        between = np.outer(shift, shift) * (self.weight_sum * other.weight_sum / total)
-        return replace(
-            self,
-            n_samples=n_samples,
-            weight_sum=total,
-            mean=self.mean + shift * (other.weight_sum / total),
-            scatter=self.scatter + other.scatter + between,
-            low=None,
-        )
+            return self._of_exact(_exact.merged(self.exact, other.exact), n_samples)
+        return self._of(_merging.merged(self.raw, other.raw), n_samples)
 
     def __sub__(self, other: Moments) -> Moments:
         """Moments of what is left when `other`, a part of these data, is taken out.
@@ -262,15 +225,9 @@ class Moments:
                 f"{other.weight_sum:g} from {self.n_samples} of weight {self.weight_sum:g}"
             )
         if self.exact is not None and other.exact is not None:
-            rest = self._of_exact(without(self.exact, other.exact), n_left)
+            rest = self._of_exact(_exact.without(self.exact, other.exact), n_left)
         else:
-            mean = self.mean + (self.mean - other.mean) * (other.weight_sum / left)
-            shift = other.mean - mean
-            between = np.outer(shift, shift) * (left * other.weight_sum / self.weight_sum)
-            scatter = self.scatter - other.scatter - between
-            rest = replace(
-                self, n_samples=n_left, weight_sum=left, mean=mean, scatter=scatter, low=None
-            )
+            rest = self._of(_merging.without(self.raw, other.raw), n_left)
         variances = np.diagonal(rest.scatter)
         if (variances < -1e-8 * np.diagonal(self.scatter)).any():
             raise ValueError("the difference of moments is no data: a variance would be negative")
@@ -349,15 +306,24 @@ class Moments:
         pairs = zip((self.weight_sum, self.mean, self.scatter), self.low, strict=True)
         return ExactMoments(*(DoubleDouble(np.asarray(a), np.asarray(b)) for a, b in pairs))
 
-    def _of_exact(self, exact: ExactMoments, n_samples: int | None = None) -> Moments:
+    @property
+    def raw(self) -> RawMoments:
+        """The numbers alone, in float64."""
+        return RawMoments(self.weight_sum, self.mean, self.scatter)
+
+    def _of(self, raw: RawMoments, n_samples: int, low: Low | None = None) -> Moments:
+        """Moments of the same columns."""
         return replace(
             self,
-            n_samples=self.n_samples if n_samples is None else n_samples,
-            weight_sum=float(exact.weights.high),
-            mean=exact.mean.high,
-            scatter=exact.scatter.high,
-            low=exact.low,
+            n_samples=n_samples,
+            weight_sum=raw.weights,
+            mean=raw.mean,
+            scatter=raw.scatter,
+            low=low,
         )
+
+    def _of_exact(self, exact: ExactMoments, n_samples: int) -> Moments:
+        return self._of(exact.rounded, n_samples, exact.low)
 
     def _kind(self) -> tuple[int, int, bool, bool]:
         return self.n_features, self.n_targets, self.one_dimensional, self.single_target
@@ -392,7 +358,7 @@ def moments_of(problem: Problem, backend: str, precision: str, n_threads: int | 
     low = None
     if precision == "exact":
         with np.errstate(over="ignore", invalid="ignore"):
-            exact = centred(module.exact_products(problem, n_threads))
+            exact = _exact.centred(module.exact_products(problem, n_threads))
         raw, low = exact.rounded, exact.low
     else:
         raw = module.moments(problem, n_threads, precision)
