@@ -32,6 +32,7 @@ def fused_signature(
         types.Array(types.float64, 1, "C"),
         types.int64,
         types.int64,
+        types.Array(types.float64, 1, "C") if n_features is None else types.none,
     )
 
 
