@@ -76,8 +76,7 @@ def statistics_signature(X: np.dtype[Any], weighted: bool) -> Any:
     return types.void(
         types.Array(element, 2, "A", readonly=True),
         types.Array(element, 1, "C", readonly=True) if weighted else types.none,
-        types.Array(types.float64, 1, "C"),
-        types.Array(types.float64, 1, "C"),
+        *(types.Array(types.float64, 1, "C"),) * 3,
         types.int64,
         types.int64,
     )
