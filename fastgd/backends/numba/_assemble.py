@@ -63,11 +63,9 @@ def assemble(
     context.call_conv.return_native_none(builder)
     fastmathpass.rewrite_module(module, context.fastmath)
     library.add_ir_module(module)
-    context.create_cpython_wrapper(
-        library, description, environment, call_helper, release_gil=True
-    )
+    context.create_cpython_wrapper(library, description, environment, call_helper, release_gil=True)
     library.finalize()
-    return compile_result(
+    result: CompileResult = compile_result(
         typing_context=target.typing_context,
         target_context=context,
         entry_point=context.get_executable(library, description, environment),
@@ -80,3 +78,4 @@ def assemble(
         reload_init=(),
         referenced_envs=(),
     )
+    return result

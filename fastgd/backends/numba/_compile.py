@@ -28,7 +28,7 @@ from numba.core import config, serialize
 from numba.core.compiler import CompileResult
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
-from numba.core.runtime import rtsys
+from numba.core.runtime import rtsys  # type: ignore[attr-defined]
 
 from fastgd.backends.numba._assemble import Kernel, assemble
 
@@ -94,14 +94,14 @@ def _out_of_reach(work: Callable[[], Callable[..., None]]) -> Callable[..., None
 def _compile(
     kernel: Kernel | Callable[..., None], signature: Any, fastmath: frozenset[str]
 ) -> Callable[..., None]:
-    if config.DISABLE_JIT:
+    if config.DISABLE_JIT:  # type: ignore[attr-defined]
         raise RuntimeError(
             'backend="numba" needs compiled kernels; unset NUMBA_DISABLE_JIT or use backend="numpy"'
         )
     if isinstance(kernel, Kernel):
         return _load_or_assemble(kernel, signature, fastmath)
     dispatcher = njit(nogil=True, fastmath=set(fastmath))(kernel)
-    dispatcher._cache = _DiskCache(kernel.__name__)
+    dispatcher._cache = _DiskCache(kernel.__name__)  # type: ignore[attr-defined]
     entry: Callable[..., None] = dispatcher.compile(signature)
     return entry
 
