@@ -12,8 +12,17 @@ from fastgd.sources import Table, as_array, as_matrix, as_table
 
 Floats = NDArray[np.floating[Any]]  # float32 or float64
 
+LINE_BYTES = 64
+
 # Squares of float64 numbers below this have few digits, or none.
 SMALL = 1e-140
+
+
+def aligned_zeros(size: int) -> NDArray[np.float64]:
+    """Zeros that begin where a line of the cache does."""
+    room = np.zeros(size + LINE_BYTES // 8)
+    first = -room.ctypes.data % LINE_BYTES // 8
+    return room[first : first + size]
 
 
 def as_features(X: ArrayLike | Table) -> Floats:

@@ -243,8 +243,8 @@ def test_nothing_outside_of_the_arrays_is_read_or_written(backend):
 IN_REGISTERS_OF_ANOTHER_LENGTH = """
 import sys
 sys.path.insert(0, {tests!r})
-from fastgd.backends.numba import _emit, _kernels
-_emit.REGISTER_BYTES = _kernels.REGISTER_BYTES = 96 - _emit.REGISTER_BYTES
+from fastgd.backends.numba import _emit
+_emit.REGISTER_BYTES = 96 - _emit.REGISTER_BYTES
 import numpy as np
 from compare import TOLERANCE, assert_evaluation
 from fastgd import mse_and_gradient

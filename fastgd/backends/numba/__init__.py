@@ -13,7 +13,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._arrays import Floats
+from fastgd._arrays import Floats, aligned_zeros
 from fastgd._double_double import DoubleDouble
 from fastgd._problem import Problem
 from fastgd._threads import Team, available_threads
@@ -49,11 +49,11 @@ class Pass:
         X, y, weight = problem.X, problem.y, problem.sample_weight
         self._n_samples, self._n_features = X.shape
         self._dtype = X.dtype if precision == "single" else np.dtype(np.float64)
-        kernel, self._fixed = choose_kernel(problem)
-        fixed_features = self._n_features if self._fixed else None
+        kernel, self._scratch = choose_kernel(problem)
+        fixed_features = self._n_features if self._scratch is None else None
         optional = (weight is not None, prediction is not None)
         key = (X.dtype, y.dtype, *optional, self._dtype, fixed_features)
-        self._add_rows = compiled(kernel, key, fused_signature, FUSED_FASTMATH)
+        self._kernel = compiled(kernel, key, fused_signature, FUSED_FASTMATH)
         self._data = (X, y, weight, prediction)
         self._targets = [np.ascontiguousarray(column) for column in y.T] if y.ndim == 2 else []
         self._length = pass_rows(problem)
@@ -82,25 +82,29 @@ class Pass:
         if isinstance(intercept, np.ndarray):
             return self._read_targets(coef, intercept)
         n, d = self._n_samples, self._n_features
-        w = tuple(coef.tolist()) if self._fixed else coef.astype(self._dtype)
+        w = tuple(coef.tolist()) if self._scratch is None else coef.astype(self._dtype)
         partial = np.zeros((self._n_groups, d + 3))
-        add_rows, data, length = self._add_rows, self._data, self._length
+        data, length = self._data, self._length
 
         def add_group(group: int) -> None:
             first = group * length
-            add_rows(*data, w, intercept, partial[group], first, min(first + length, n))
+            self._add_rows(*data, w, intercept, partial[group], first, min(first + length, n))
 
         self._run(add_group)
         sums = partial[0] if self._n_groups == 1 else partial.sum(axis=0)
         weights = float(n) if self._data[2] is None else float(sums[d + 2])
         return Sums(float(sums[d]), sums[:d], float(sums[d + 1]), weights)
 
+    def _add_rows(self, *arguments: object) -> None:
+        scratch = None if self._scratch is None else aligned_zeros(self._scratch)
+        self._kernel(*arguments, scratch)
+
     def _read_targets(self, coef: NDArray[np.float64], intercept: NDArray[np.float64]) -> Sums:
         """Read the data once for all targets: each block from memory, then from cache."""
         n, d = self._n_samples, self._n_features
         X, _, weight, _ = self._data
         columns = [np.ascontiguousarray(column, self._dtype) for column in coef.T]
-        w = [tuple(column.tolist()) if self._fixed else column for column in columns]
+        w = [tuple(column.tolist()) if self._scratch is None else column for column in columns]
         b = intercept.tolist()
         partial = np.zeros((self._n_groups, len(w), d + 3))
 

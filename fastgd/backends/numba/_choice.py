@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from fastgd._problem import Problem
-from fastgd.backends.numba import _kernels
+from fastgd.backends.numba import _columns, _kernels, _rows
+from fastgd.backends.numba._assemble import Kernel
 
 MOST_TILE_COLUMNS = 16
 LEAST_SHORT_ROW, MOST_SHORT_ROW = 7, 16
@@ -21,10 +21,10 @@ GROUP_ROWS = 64  # whole vectors and blocks in every group but the last
 
 
 class Choice(NamedTuple):
-    """A kernel, and whether its type fixes the number of features."""
+    """A kernel, and the scratch it needs; with none, its type fixes the number of features."""
 
-    kernel: Callable[..., None]
-    fixed_features: bool
+    kernel: Kernel
+    scratch: int | None
 
 
 def choose_kernel(problem: Problem) -> Choice:
@@ -40,13 +40,13 @@ def choose_kernel(problem: Problem) -> Choice:
     X, d = problem.X, problem.n_features
     if X.strides[0] == X.itemsize:
         if d <= MOST_TILE_COLUMNS:
-            return Choice(_kernels.column_tiles, True)
-        return Choice(_kernels.column_blocks, False)
+            return Choice(_kernels.COLUMN_TILES, None)
+        return Choice(_kernels.COLUMN_BLOCKS, _columns.block_rows(d, X.itemsize))
     if d < LEAST_SHORT_ROW:
-        return Choice(_kernels.row_tiles, True)
+        return Choice(_kernels.ROW_TILES, None)
     if d <= MOST_SHORT_ROW:
-        return Choice(_kernels.short_rows, True)
-    return Choice(_kernels.row_blocks, False)
+        return Choice(_kernels.SHORT_ROWS, None)
+    return Choice(_kernels.ROW_BLOCKS, _rows.scratch_size(d))
 
 
 def group_rows(problem: Problem) -> int:

@@ -24,8 +24,13 @@ import llvmlite
 import numba
 import numpy as np
 from numba import njit
-from numba.core import serialize
+from numba.core import config, serialize
 from numba.core.compiler import CompileResult
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import cpu_target
+from numba.core.runtime import rtsys  # type: ignore[attr-defined]
+
+from fastgd.backends.numba._assemble import Kernel, assemble
 
 FASTMATH = frozenset({"reassoc", "contract"})
 DIGEST_BYTES = hashlib.sha256().digest_size
@@ -46,14 +51,14 @@ _entries: dict[tuple[Any, ...], Callable[..., None]] = {}
 
 
 def compiled(
-    kernel: Callable[..., None],
+    kernel: Kernel | Callable[..., None],
     key: tuple[Any, ...],
     make_signature: Callable[..., Any],
     fastmath: frozenset[str] = FASTMATH,
 ) -> Callable[..., None]:
     """`kernel` as machine code for ``make_signature(*key)``, compiled or loaded at the first call.
 
-    Numba puts the flags of `fastmath` on every operation of the kernel, intrinsics included.
+    Numba puts the flags of `fastmath` on every operation of the kernel that has none.
 
     The types of the arguments are not looked at again when the code is called.
     """
@@ -87,15 +92,30 @@ def _out_of_reach(work: Callable[[], Callable[..., None]]) -> Callable[..., None
 
 
 def _compile(
-    kernel: Callable[..., None], signature: Any, fastmath: frozenset[str]
+    kernel: Kernel | Callable[..., None], signature: Any, fastmath: frozenset[str]
 ) -> Callable[..., None]:
-    dispatcher = njit(nogil=True, fastmath=set(fastmath))(kernel)
-    if dispatcher is kernel:
+    if config.DISABLE_JIT:  # type: ignore[attr-defined]
         raise RuntimeError(
             'backend="numba" needs compiled kernels; unset NUMBA_DISABLE_JIT or use backend="numpy"'
         )
+    if isinstance(kernel, Kernel):
+        return _load_or_assemble(kernel, signature, fastmath)
+    dispatcher = njit(nogil=True, fastmath=set(fastmath))(kernel)
     dispatcher._cache = _DiskCache(kernel.__name__)  # type: ignore[attr-defined]
     entry: Callable[..., None] = dispatcher.compile(signature)
+    return entry
+
+
+def _load_or_assemble(
+    kernel: Kernel, signature: Any, fastmath: frozenset[str]
+) -> Callable[..., None]:
+    target, cache = cpu_target.target_context, _DiskCache(kernel.name)
+    with global_compiler_lock:
+        result = cache.load_overload(signature, target)
+        if result is None:
+            result = assemble(kernel, signature, fastmath, target)
+            cache.save_overload(signature, result)
+    entry: Callable[..., None] = result.entry_point
     return entry
 
 
@@ -116,7 +136,8 @@ class _DiskCache:
             payload = data[DIGEST_BYTES:]
             if hashlib.sha256(payload).digest() != data[:DIGEST_BYTES]:
                 return None
-            target.refresh()
+            # All that loading needs; target.refresh() imports scipy.linalg and takes 0.4 s.
+            rtsys.initialize(target)
             result = CompileResult._rebuild(target, *pickle.loads(payload))
         except Exception:  # whatever is wrong with an entry, the kernel is compiled anew
             return None

@@ -310,3 +310,9 @@ def arrays(context: Any, b: Builder, signature: Any, args: Any) -> dict[int, Any
         i: context.make_array(kind)(context, b, args[i]) if isinstance(kind, types.Array) else None
         for i, kind in enumerate(signature.args)
     }
+
+
+def call(context: Any, b: Builder, write: Any, *typed: tuple[Any, Value]) -> None:
+    """What `write` emits for arguments of these types and values."""
+    kinds, values = zip(*typed, strict=True)
+    write(context, b, types.void(*kinds), values)

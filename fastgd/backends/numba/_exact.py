@@ -7,37 +7,36 @@ is short, and goes into double-doubles chunk by chunk. No fast-math flag may tou
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
+from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from fastgd._double_double import DoubleDouble
 from fastgd._problem import Problem
 from fastgd._threads import ordered_sum
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba import _pack
+from fastgd.backends.numba._assemble import Kernel
 from fastgd.backends.numba._compile import compiled
 from fastgd.backends.numba._emit import Builder, Value, const
 from fastgd.backends.numba._moments import (
-    PACKED_ROWS,
     WAITING_BYTES,
-    _pack_remaining,
-    _scratch,
     choose_pack,
+    chunk_rows,
     moments_rows,
+    new_scratch,
 )
+from fastgd.backends.numba._moments_kernels import Packing
 from fastgd.backends.numba._signatures import exact_signature
 
 NO_FLAGS: frozenset[str] = frozenset()
 # Rows of a chunk: its sums in registers have so many terms over the lanes of one.
 CHUNK_ROWS = 256
-CHUNK_BYTES = 512 << 10
 # A block of columns by columns: two sums for each product, and the columns, fill the registers.
 LEFT, RIGHT = (3, 4) if emit.REGISTER_BYTES == 64 else (2, 2)
 # An operation here is some ten of the plain products.
@@ -146,51 +145,34 @@ def _emit_products(context: Any, b: Builder, signature: Any, args: Any, kind: st
     return context.get_dummy_value()
 
 
-def _make(kind: str) -> Any:
-    @intrinsic
-    def add(typingctx, scratch, high, low, n_rows):
-        signature = types.void(scratch, high, low, types.int64)
-        return signature, lambda context, b, s, args: _emit_products(context, b, s, args, kind)
+def _write(
+    context: Any, b: Builder, signature: Any, args: Any, kind: str, layouts: tuple[str, str]
+) -> None:
+    arrays = emit.arrays(context, b, signature, args)
+    weight, scratch = arrays[2], arrays[6]
+    n_columns = cgutils.unpack_tuple(b, arrays[7].shape, 2)[0]
+    length = cgutils.unpack_tuple(b, scratch.shape, 2)[1]
+    typed = list(zip(signature.args, args, strict=True))
+    packing = Packing(context, b, signature, args, layouts, by_roots=False)
+    with packing.chunks(*args[9:11]) as (first, n_rows, padded):
+        if weight is not None:
+            with emit.loop(b, const(0), n_rows) as i:
+                s = emit.convert(b, b.load(b.gep(weight.data, [b.add(first, i)])), emit.DOUBLE)
+                b.store(s, b.gep(scratch.data, [b.add(b.mul(n_columns, length), i)]))
+        emit.call(
+            context, b, partial(_emit_products, kind=kind), *typed[6:9], (types.int64, padded)
+        )
 
-    return add
 
-
-_ADD = {
-    kind: _make(kind) for kind in ("singles", "doubles", "weighted singles", "weighted doubles")
+KINDS = ("singles", "doubles", "weighted singles", "weighted doubles")
+# By how exact products are, and the layouts of the features and of the targets.
+KERNELS = {
+    (kind, *layouts): Kernel(
+        "exact_{}_{}_{}".format(kind.replace(" ", "_"), *layouts),
+        partial(_write, kind=kind, layouts=layouts),
+    )
+    for kind, layouts in product(KINDS, product(_pack.PACKS, _pack.PACKS))
 }
-
-
-@cache
-def exact_kernel(layout_X: str, layout_y: str, kind: str) -> Callable[..., None]:
-    """The kernel for two layouts, and for how exact products are."""
-    pack_X, pack_y = _pack.PACKS[layout_X], _pack.PACKS[layout_y]
-    add = _ADD[kind]
-
-    def kernel(X, y, weight, zero, fixed_X, fixed_y, like, high, low, start, stop):
-        n, d = X.shape
-        n_columns = high.shape[0]
-        fitting = CHUNK_BYTES // (n_columns * 8) // PACKED_ROWS * PACKED_ROWS
-        length = max(2 * PACKED_ROWS, min(CHUNK_ROWS, fitting))
-        scratch = _scratch(n_columns + 1, length, like)
-        scratch[n_columns - 1] = 1.0
-        for first in range(start, stop, length):
-            n_rows = min(length, stop - first)
-            whole = min(n_rows, n - 1 - first) // PACKED_ROWS * PACKED_ROWS
-            pack_X(X, None, zero, scratch, first, whole, 0, fixed_X)
-            pack_y(y, None, zero, scratch, first, whole, d, fixed_y)
-            padded = -(-n_rows // PACKED_ROWS) * PACKED_ROWS
-            if whole < padded:
-                _pack_remaining(X, False, zero, scratch, first, whole, n_rows, 0)
-                _pack_remaining(y, False, zero, scratch, first, whole, n_rows, d)
-                scratch[:, n_rows:padded] = 0.0
-            if weight is not None:
-                for i in range(n_rows):
-                    scratch[n_columns, i] = weight[first + i]
-            add(scratch, high, low, padded)
-
-    words = kind.replace(" ", "_")
-    kernel.__name__ = kernel.__qualname__ = f"exact_{words}_{layout_X}_{layout_y}"
-    return kernel
 
 
 def read_exactly(problem: Problem, n_threads: int | None) -> DoubleDouble:
@@ -205,19 +187,22 @@ def read_exactly(problem: Problem, n_threads: int | None) -> DoubleDouble:
     if weight is not None:
         kind = f"weighted {kind}"
     add_rows = compiled(
-        exact_kernel(layout_X, layout_y, kind),
+        KERNELS[kind, layout_X, layout_y],
         (X.dtype, y.dtype, weight is not None, len(fixed_X), len(fixed_y)),
         exact_signature,
         NO_FLAGS,
     )
-    zero, like = np.zeros(n_columns), np.empty(0)
+    zero, double = np.zeros(n_columns), np.dtype(np.float64)
+    rows = chunk_rows(n_columns, double.itemsize, CHUNK_ROWS)
     length = moments_rows(problem, n_columns)
 
     def add_group(group: int) -> DoubleDouble:
         high, low = np.zeros((n_columns, n_columns)), np.zeros((n_columns, n_columns))
+        scratch = new_scratch(n_columns + 1, rows, double)
+        scratch[n_columns - 1] = 1.0
         first = group * length
         stop = min(first + length, n)
-        add_rows(X, y, weight, zero, fixed_X, fixed_y, like, high, low, first, stop)
+        add_rows(X, y, weight, zero, fixed_X, fixed_y, scratch, high, low, first, stop)
         return DoubleDouble(high, low)
 
     n_groups = -(-n // length)

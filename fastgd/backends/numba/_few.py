@@ -6,11 +6,10 @@ lies where columns are contiguous, transposed in registers where rows are.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._emit import Builder, Value, const
@@ -102,17 +101,11 @@ def _emit_tiles(context: Any, b: Builder, signature: Any, args: Any, by_columns:
     return context.get_dummy_value()
 
 
-def _make(by_columns: bool) -> Any:
-    @intrinsic
-    def add_tiles(typingctx, X, y, weight, pivot, fixed, out, start, n_tiles):
-        signature = types.void(X, y, weight, pivot, fixed, out, types.int64, types.int64)
-        return signature, lambda context, b, s, args: _emit_tiles(context, b, s, args, by_columns)
-
-    return add_tiles
-
-
 # Each adds the moments of `n_tiles` tiles from row `start` on to `out`, laid out as the products
-# of the features, the target and a column of ones. The length of the tuple `fixed` is the number
-# of features, and y is a single column. A row must follow the last tile in memory where rows are
-# read.
-TILES = {"few": _make(by_columns=False), "columns": _make(by_columns=True)}
+# of the features, the target and a column of ones. Arguments: X, y, weight, pivot, fixed, out,
+# start, n_tiles. The length of the tuple `fixed` is the number of features, and y is a single
+# column. A row must follow the last tile in memory where rows are read.
+TILES = {
+    "few": partial(_emit_tiles, by_columns=False),
+    "columns": partial(_emit_tiles, by_columns=True),
+}

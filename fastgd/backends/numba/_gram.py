@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._emit import Builder, Value, const
@@ -21,7 +19,20 @@ PANEL_BYTES = 20 << 10
 LANES = emit.REGISTER_BYTES // 8
 
 
-def _emit_products(context: Any, b: Builder, signature: Any, args: Any) -> Value:
+def plan_products(n_columns: int, length: int, itemsize: int, row_bytes: int) -> tuple[int, int]:
+    """Columns of a panel, and how much of the next chunk to fetch in a turn of the loops."""
+    panel = max(1, PANEL_BYTES // (PANEL * length * itemsize)) * PANEL
+    turns = max(1, n_columns * n_columns // (2 * LEFT * RIGHT)) * length
+    return panel, min(64, -(-length * row_bytes * LANES // turns))
+
+
+def add_products(context: Any, b: Builder, signature: Any, args: Any) -> Value:
+    """Add the upper triangle of ``scratch[:, :n_rows] @ scratch[:, :n_rows].T`` to `out`.
+
+    The arguments are scratch, out, n_rows, panel, address and step: `n_rows` is a multiple of the
+    lanes, and `panel` of PANEL. Meanwhile memory from `address` on is fetched, `step` bytes in each
+    turn of a loop.
+    """
     arrays = emit.arrays(context, b, signature, args)
     scratch, out = arrays[0], arrays[1]
     n_rows, panel = args[2], args[3]
@@ -88,14 +99,3 @@ def _emit_products(context: Any, b: Builder, signature: Any, args: Any) -> Value
             with b.if_then(b.icmp_signed("<", b.load(begin), stop)):
                 strip(left, b.load(begin), stop)
     return context.get_dummy_value()
-
-
-@intrinsic
-def add_products(typingctx, scratch, out, n_rows, panel, address, step):
-    """Add the upper triangle of ``scratch[:, :n_rows] @ scratch[:, :n_rows].T`` to `out`.
-
-    `n_rows` is a multiple of the lanes, and `panel` of PANEL. Meanwhile memory from `address` on
-    is fetched, `step` bytes in each turn of a loop.
-    """
-    index = types.int64
-    return types.void(scratch, out, index, index, index, index), _emit_products

@@ -1,141 +1,123 @@
-"""The kernels: one signature, one for each shape and layout of X.
+"""The fused kernels: one signature, one for each shape and layout of X.
 
-Each adds the sums of rows ``start`` to ``stop`` to ``out``, a float64 vector of (products,
-squares, residuals, weights). X is (n_samples, n_features) of any layout whose rows, or columns,
-are contiguous; `weight` and `prediction` may be None, which is settled at compile time. The dtype
-of `coef` is the precision to compute in.
+Each adds the sums of rows `start` to `stop` to `out`, a float64 vector of (products, squares,
+residuals, weights). Its arguments are X, y, weight, prediction, coef, intercept, out, start, stop
+and scratch. X is (n_samples, n_features) of any layout whose rows, or columns, are contiguous;
+weight and prediction may be None, which is settled at compile time. The dtype of coef, an array
+or a tuple whose length fixes the number of features, is the precision to compute in.
 """
 
 from __future__ import annotations
 
-import numpy as np
-from numba import njit
-from numba.extending import overload
+from typing import Any
+
+from numba.core import cgutils
 
 from fastgd.backends.numba import _columns, _rows, _short_rows, _tile
-from fastgd.backends.numba._emit import REGISTER_BYTES
-
-FASTMATH = {"reassoc", "contract"}
-
-# Rows of a block of columns: as long runs as possible of each column while the block stays in the
-# second cache, but not below a page of each column; and where no cache holds a block, long runs.
-# One thread, 1000 columns: 0.62 of the limit in blocks of 1024 rows, 0.51 of 4096; 5000 columns:
-# 0.40 and 0.53. From 24 to 300 columns they differ by less than a twelfth.
-LEAST_BLOCK_ROWS, MOST_BLOCK_ROWS = 1024, 4096
-BLOCK_BYTES = 400 << 10
-MOST_BLOCKED_COLUMNS = 2000
+from fastgd.backends.numba import _emit as emit
+from fastgd.backends.numba._assemble import Kernel
+from fastgd.backends.numba._emit import Builder, Value, const
 
 
-def _tile_rows(coef):
-    """Rows that the tile kernels take at a time: a constant of the type of `coef`."""
-    raise NotImplementedError
+def _write_tiles(context: Any, b: Builder, signature: Any, args: Any, by_columns: bool) -> None:
+    start, stop = args[7], args[8]
+    rows = _tile.tile_rows(context, signature.args[4])
+    last = stop
+    if not by_columns:
+        X = emit.arrays(context, b, signature, args)[0]
+        n = cgutils.unpack_tuple(b, X.shape, 2)[0]
+        last = emit.smaller(b, stop, b.sub(n, const(1)))
+    n_tiles = b.sdiv(b.sub(last, start), const(rows))
+    _tile.add_tiles(context, b, signature, args, start, n_tiles, by_columns)
+    done = b.add(start, b.mul(n_tiles, const(rows)))
+    _add_remaining(context, b, signature, args, done, stop)
 
 
-@overload(_tile_rows, inline="always")
-def _overload_tile_rows(coef):
-    rows = REGISTER_BYTES * 8 // coef.dtype.bitwidth * _tile.tiles_abreast(coef.count)
-    return lambda coef: rows
+def write_row_tiles(context: Any, b: Builder, signature: Any, args: Any) -> None:
+    """Contiguous rows of few features; coef is a tuple."""
+    _write_tiles(context, b, signature, args, by_columns=False)
 
 
-@njit(nogil=True, fastmath=FASTMATH)
-def remaining_rows(X, y, weight, prediction, coef, intercept, out, start, stop):
+def write_column_tiles(context: Any, b: Builder, signature: Any, args: Any) -> None:
+    """Contiguous columns, few of them; coef is a tuple."""
+    _write_tiles(context, b, signature, args, by_columns=True)
+
+
+def _write_runs(
+    context: Any, b: Builder, signature: Any, args: Any, add_runs: Any, rows: int
+) -> None:
+    """What `add_runs` does with whole runs of `rows` rows, and the rows that remain."""
+    start, stop = args[7], args[8]
+    n_runs = b.sdiv(b.sub(stop, start), const(rows))
+    add_runs(context, b, signature, args, start, n_runs)
+    done = b.add(start, b.mul(n_runs, const(rows)))
+    _add_remaining(context, b, signature, args, done, stop)
+
+
+def write_short_rows(context: Any, b: Builder, signature: Any, args: Any) -> None:
+    """Contiguous rows of a vector to a few; coef is a tuple."""
+    rows = _short_rows.BLOCK_ROWS
+    _write_runs(context, b, signature, args, _short_rows.add_short_rows, rows)
+
+
+def write_row_blocks(context: Any, b: Builder, signature: Any, args: Any) -> None:
+    """Contiguous rows, of more features than `write_short_rows` is for."""
+    _write_runs(context, b, signature, args, _rows.add_row_blocks, _rows.BLOCK_ROWS)
+
+
+def write_column_blocks(context: Any, b: Builder, signature: Any, args: Any) -> None:
+    """Contiguous columns, many of them."""
+    rows = emit.register_lanes(context.get_value_type(signature.args[4].dtype))
+    _write_runs(context, b, signature, args, _columns.add_column_blocks, rows)
+
+
+def _add_remaining(
+    context: Any, b: Builder, signature: Any, args: Any, start: Value, stop: Value
+) -> None:
     """Rows that fill no vector, one by one in float64."""
-    d = X.shape[1]
-    for i in range(start, stop):
-        product = 0.0
-        for j in range(d):
-            product += np.float64(X[i, j]) * coef[j]
+    arrays = emit.arrays(context, b, signature, args)
+    X, y, weight, prediction, w, out = (arrays[i] for i in (0, 1, 2, 3, 4, 6))
+    stored = context.get_value_type(signature.args[0].dtype)
+    d = cgutils.unpack_tuple(b, X.shape, 2)[1]
+    coefs = _in_memory(b, args[4]) if w is None else w.data
+    slot = cgutils.alloca_once(b, emit.DOUBLE)
+
+    def number(pointer: Value, index: Value) -> Value:
+        return emit.convert(b, b.load(b.gep(pointer, [index])), emit.DOUBLE)
+
+    def feature(i: Value, j: Value) -> Value:
+        place = cgutils.get_item_pointer(context, b, signature.args[0], X, [i, j])
+        return emit.convert(b, b.load(place), emit.DOUBLE)
+
+    with emit.loop(b, start, stop) as i:
+        b.store(emit.DOUBLE(0.0), slot)
+        with emit.loop(b, const(0), d) as j:
+            term = emit.multiply(b, feature(i, j), number(coefs, j))
+            b.store(emit.add(b, b.load(slot), term), slot)
+        product = b.load(slot)
         if prediction is not None:
-            prediction[i] = product + intercept
-        r = product + (intercept - np.float64(y[i]))
+            predicted = emit.convert(b, emit.add(b, product, args[5]), stored)
+            b.store(predicted, b.gep(prediction.data, [i]))
+        r = emit.add(b, product, emit.subtract(b, args[5], number(y.data, i)))
         sr = r
         if weight is not None:
-            sr = r * weight[i]
-            out[d + 2] += weight[i]
-        for j in range(d):
-            out[j] += sr * X[i, j]
-        out[d] += sr * r
-        out[d + 1] += sr
+            s = number(weight.data, i)
+            sr = emit.multiply(b, r, s)
+            emit.add_to_memory(b, s, out.data, b.add(d, const(2)))
+        with emit.loop(b, const(0), d) as j:
+            emit.add_to_memory(b, emit.multiply(b, sr, feature(i, j)), out.data, j)
+        emit.add_to_memory(b, emit.multiply(b, sr, r), out.data, d)
+        emit.add_to_memory(b, sr, out.data, b.add(d, const(1)))
 
 
-def row_tiles(X, y, weight, prediction, coef, intercept, out, start, stop):
-    """Contiguous rows of few features; `coef` is a tuple."""
-    rows = _tile_rows(coef)
-    n_tiles = (min(stop, X.shape[0] - 1) - start) // rows
-    _tile.add_row_tiles(X, y, weight, prediction, coef, intercept, out, start, n_tiles)
-    done = start + n_tiles * rows
-    remaining_rows(X, y, weight, prediction, coef, intercept, out, done, stop)
+def _in_memory(b: Builder, numbers: Value) -> Value:
+    """A pointer to what an array of LLVM's holds."""
+    address = cgutils.alloca_once_value(b, numbers)
+    return b.bitcast(address, numbers.type.element.as_pointer())
 
 
-def column_tiles(X, y, weight, prediction, coef, intercept, out, start, stop):
-    """Contiguous columns, few of them; `coef` is a tuple."""
-    rows = _tile_rows(coef)
-    n_tiles = (stop - start) // rows
-    _tile.add_column_tiles(X, y, weight, prediction, coef, intercept, out, start, n_tiles)
-    done = start + n_tiles * rows
-    remaining_rows(X, y, weight, prediction, coef, intercept, out, done, stop)
-
-
-def short_rows(X, y, weight, prediction, coef, intercept, out, start, stop):
-    """Contiguous rows of a vector to a few; `coef` is a tuple."""
-    n_blocks = (stop - start) // _short_rows.BLOCK_ROWS
-    _short_rows.add_short_rows(X, y, weight, prediction, coef, intercept, out, start, n_blocks)
-    done = start + n_blocks * _short_rows.BLOCK_ROWS
-    remaining_rows(X, y, weight, prediction, coef, intercept, out, done, stop)
-
-
-@njit(nogil=True)
-def _padded(coef):
-    """Whole vectors of `coef`, and the last vector again with what it repeats set to 0."""
-    d = coef.shape[0]
-    lanes = REGISTER_BYTES // coef.itemsize
-    whole = d // lanes * lanes
-    padded = np.zeros(whole if whole == d else whole + lanes, coef.dtype)
-    # Loops, for an assignment of slices takes four seconds to compile.
-    for j in range(whole):
-        padded[j] = coef[j]
-    for j in range(whole, d):
-        padded[j + lanes - (d - whole)] = coef[j]
-    return padded, whole
-
-
-@njit(nogil=True)
-def _add_lanes(lane_sums, whole, out, d):
-    """From the lanes of the row kernels to features, and the sums behind them."""
-    extra = d - whole
-    n_lanes = lane_sums.shape[0] - 3
-    for j in range(whole):
-        out[j] += lane_sums[j]
-    for j in range(extra):
-        out[whole + j] += lane_sums[n_lanes - extra + j]
-    for k in range(3):
-        out[d + k] += lane_sums[n_lanes + k]
-
-
-def row_blocks(X, y, weight, prediction, coef, intercept, out, start, stop):
-    """Contiguous rows, of more features than `short_rows` is for."""
-    w, whole = _padded(coef)
-    gradient, lane_sums = np.zeros_like(w), np.zeros(w.shape[0] + 3)
-    n_blocks = (stop - start) // _rows.BLOCK_ROWS
-    _rows.add_row_blocks(
-        X, y, weight, prediction, w, intercept, gradient, lane_sums, start, n_blocks
-    )
-    _add_lanes(lane_sums, whole, out, X.shape[1])
-    done = start + n_blocks * _rows.BLOCK_ROWS
-    remaining_rows(X, y, weight, prediction, coef, intercept, out, done, stop)
-
-
-def column_blocks(X, y, weight, prediction, coef, intercept, out, start, stop):
-    """Contiguous columns, many of them."""
-    lanes = REGISTER_BYTES // coef.itemsize
-    fitting = BLOCK_BYTES // (X.itemsize * X.shape[1])
-    if X.shape[1] > MOST_BLOCKED_COLUMNS:
-        fitting = MOST_BLOCK_ROWS
-    block = max(LEAST_BLOCK_ROWS, min(MOST_BLOCK_ROWS, fitting)) // lanes
-    n_vectors = (stop - start) // lanes
-    scratch = np.empty(block * lanes, coef.dtype)
-    _columns.add_column_blocks(
-        X, y, weight, prediction, coef, intercept, scratch, out, start, n_vectors, block
-    )
-    done = start + n_vectors * lanes
-    remaining_rows(X, y, weight, prediction, coef, intercept, out, done, stop)
+ROW_TILES = Kernel("row_tiles", write_row_tiles)
+COLUMN_TILES = Kernel("column_tiles", write_column_tiles)
+SHORT_ROWS = Kernel("short_rows", write_short_rows)
+ROW_BLOCKS = Kernel("row_blocks", write_row_blocks)
+COLUMN_BLOCKS = Kernel("column_blocks", write_column_blocks)

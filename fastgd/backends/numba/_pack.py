@@ -7,11 +7,10 @@ there is: second moments, and first moments and the sum of weights in the produc
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._emit import Builder, Value, const
@@ -69,18 +68,9 @@ def _emit_pack(context: Any, b: Builder, signature: Any, args: Any, layout: str)
     return context.get_dummy_value()
 
 
-def _make_pack(layout: str) -> Any:
-    @intrinsic
-    def pack(typingctx, X, weight, pivot, scratch, start, n_rows, first_column, fixed):
-        index = types.int64
-        signature = types.void(X, weight, pivot, scratch, index, index, index, fixed)
-        return signature, lambda context, b, s, args: _emit_pack(context, b, s, args, layout)
-
-    return pack
-
-
 # Each packs rows `start` to `start + n_rows`, a multiple of 16, into columns from `first_column`
-# of scratch on, whose last column has the roots of the weights. "few" takes the number of features
-# from the length of the tuple `fixed`, and reads each row to the next power of two, so that a row
-# must follow the last.
-PACKS = {layout: _make_pack(layout) for layout in ("few", "rows", "columns")}
+# of scratch on, whose last column has the roots of the weights. Arguments: X, weight, pivot,
+# scratch, start, n_rows, first_column, fixed. "few" takes the number of features from the length
+# of the tuple `fixed`, and reads each row to the next power of two, so that a row must follow the
+# last.
+PACKS = {layout: partial(_emit_pack, layout=layout) for layout in ("few", "rows", "columns")}

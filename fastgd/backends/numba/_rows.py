@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._emit import Builder, Value, const
@@ -24,10 +22,20 @@ ROWS_A_RUN = {emit.SINGLE: 64, emit.DOUBLE: 4096}
 BLOCK_ROWS = 4
 
 
-def _emit_rows(context: Any, b: Builder, signature: Any, args: Any) -> Value:
+def scratch_size(d: int) -> int:
+    """Numbers of float64, zeros, that rows of `d` features need room for, at most."""
+    return 3 * (d + emit.REGISTER_BYTES // 4) + 3
+
+
+def add_row_blocks(
+    context: Any, b: Builder, signature: Any, args: Any, start: Value, n_blocks: Value
+) -> None:
+    """Add the sums of `n_blocks` blocks of `BLOCK_ROWS` rows from row `start` on.
+
+    The rows of a block are `n_blocks` apart: see `_emit.rows_apart`.
+    """
     arrays = emit.arrays(context, b, signature, args)
-    X, w, g, out = (arrays[i] for i in (0, 4, 6, 7))
-    start, n_blocks = args[8], args[9]
+    X, coef, out, scratch = (arrays[i] for i in (0, 4, 6, 9))
 
     stored = context.get_value_type(signature.args[0].dtype)
     scalar = context.get_value_type(signature.args[4].dtype)
@@ -40,6 +48,10 @@ def _emit_rows(context: Any, b: Builder, signature: Any, args: Any) -> Value:
     # it adds to their gradient is left aside.
     last = b.sub(d, const(count))
     padded = b.select(has_tail, b.add(tail, const(count)), tail)
+    # In scratch, which is zero: coefficients, gradient, and sums of the lanes and three more.
+    w = b.bitcast(scratch.data, scalar.as_pointer())
+    g = b.gep(w, [padded])
+    sums = b.bitcast(b.gep(g, [padded]), emit.DOUBLE.as_pointer())
 
     residuals = Residuals(context, b, signature, args, scalar, BLOCK_ROWS)
     dots = emit.Accumulators(b, scalar, count, BLOCK_ROWS)
@@ -59,7 +71,7 @@ def _emit_rows(context: Any, b: Builder, signature: Any, args: Any) -> Value:
             work(tail, last)
 
     def add_products(offsets: list[Value], lane: Value, j: Value) -> None:
-        coef = emit.load(b, w.data, lane, count, scalar)
+        coef = emit.load(b, w, lane, count, scalar)
         for i, offset in enumerate(offsets):
             dots.multiply_add(b, i, features(offset, j), coef)
 
@@ -68,8 +80,8 @@ def _emit_rows(context: Any, b: Builder, signature: Any, args: Any) -> Value:
         for i in range(0, BLOCK_ROWS, 2):
             term = b.fmul(factors[i], features(offsets[i], j))
             pairs.append(emit.multiply_add(b, factors[i + 1], features(offsets[i + 1], j), term))
-        gradient = emit.load(b, g.data, lane, count, scalar)
-        emit.store(b, b.fadd(gradient, emit.tree_sum(b, pairs)), g.data, lane)
+        gradient = emit.load(b, g, lane, count, scalar)
+        emit.store(b, b.fadd(gradient, emit.tree_sum(b, pairs)), g, lane)
 
     def add_block(index: Value) -> None:
         rows, offsets = block(index)
@@ -87,11 +99,25 @@ def _emit_rows(context: Any, b: Builder, signature: Any, args: Any) -> Value:
 
     def move_gradient() -> None:
         with emit.loop(b, const(0), padded, count) as j:
-            part = emit.convert(b, emit.load(b, g.data, j, count, scalar), emit.DOUBLE)
-            before = emit.load(b, out.data, j, count, emit.DOUBLE)
-            emit.store(b, emit.add(b, before, part), out.data, j)
-            emit.store(b, emit.zero(scalar, count), g.data, j)
+            part = emit.convert(b, emit.load(b, g, j, count, scalar), emit.DOUBLE)
+            before = emit.load(b, sums, j, count, emit.DOUBLE)
+            emit.store(b, emit.add(b, before, part), sums, j)
+            emit.store(b, emit.zero(scalar, count), g, j)
 
+    def for_features(work: Callable[[Value, Value], None]) -> None:
+        """``work(lane, j)`` for each feature, and the lane that is its own."""
+        with emit.loop(b, const(0), tail) as j:
+            work(j, j)
+        with emit.loop(b, tail, d) as j:
+            work(b.add(j, b.sub(padded, d)), j)
+
+    def pad(lane: Value, j: Value) -> None:
+        b.store(b.load(b.gep(coef.data, [j])), b.gep(w, [lane]))
+
+    def move_sum(lane: Value, place: Value) -> None:
+        emit.add_to_memory(b, b.load(b.gep(sums, [lane])), out.data, place)
+
+    for_features(pad)
     with b.if_then(b.icmp_signed(">", n_blocks, const(0))):
         _, first_offsets = block(const(0))
         for_vectors(lambda lane, j: add_products(first_offsets, lane, j))
@@ -102,17 +128,7 @@ def _emit_rows(context: Any, b: Builder, signature: Any, args: Any) -> Value:
             add_block(index)
         move_gradient()
         residuals.end_run()
-    residuals.add_to(out.data, padded)
-    return context.get_dummy_value()
-
-
-@intrinsic
-def add_row_blocks(typingctx, X, y, weight, prediction, coef, intercept, g, out, start, n_blocks):
-    """Add the sums of `n_blocks` blocks of `BLOCK_ROWS` rows from row `start` on to `out`.
-
-    The rows of a block are `n_blocks` apart: see `_emit.rows_apart`.
-    """
-    signature = types.void(
-        X, y, weight, prediction, coef, types.float64, g, out, types.int64, types.int64
-    )
-    return signature, _emit_rows
+    residuals.add_to(sums, padded)
+    for_features(move_sum)
+    for k in range(3):
+        move_sum(b.add(padded, const(k)), b.add(d, const(k)))

@@ -9,9 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._emit import Builder, Value, const
@@ -23,11 +21,16 @@ ROWS_A_RUN = {emit.SINGLE: 64, emit.DOUBLE: 4096}
 BLOCK_ROWS = 4
 
 
-def _emit_short_rows(context: Any, b: Builder, signature: Any, args: Any) -> Value:
+def add_short_rows(
+    context: Any, b: Builder, signature: Any, args: Any, start: Value, n_blocks: Value
+) -> None:
+    """Add the sums of `n_blocks` blocks of `BLOCK_ROWS` rows from row `start` on.
+
+    The rows of a block are `n_blocks` apart: see `_emit.rows_apart`.
+    """
     arrays = emit.arrays(context, b, signature, args)
     X, out = arrays[0], arrays[6]
     coef_type = signature.args[4]
-    start, n_blocks = args[7], args[8]
 
     stored = context.get_value_type(signature.args[0].dtype)
     scalar = context.get_value_type(coef_type.dtype)
@@ -82,19 +85,3 @@ def _emit_short_rows(context: Any, b: Builder, signature: Any, args: Any) -> Val
             one = b.extract_element(value, ir.Constant(emit.I32, lane))
             emit.add_to_memory(b, one, out.data, const(first + lane))
     residuals.add_to(out.data, const(d))
-    return context.get_dummy_value()
-
-
-@intrinsic
-def add_short_rows(typingctx, X, y, weight, prediction, coef, intercept, out, start, n_blocks):
-    """Add the sums of `n_blocks` blocks of `BLOCK_ROWS` rows from row `start` on to `out`.
-
-    The rows of a block are `n_blocks` apart: see `_emit.rows_apart`.
-
-    `coef` is a tuple; its type says in which precision to compute. `out` is (products, squares,
-    residuals, and weights where there are any).
-    """
-    signature = types.void(
-        X, y, weight, prediction, coef, types.float64, out, types.int64, types.int64
-    )
-    return signature, _emit_short_rows

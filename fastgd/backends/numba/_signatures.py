@@ -32,6 +32,7 @@ def fused_signature(
         types.Array(types.float64, 1, "C"),
         types.int64,
         types.int64,
+        types.Array(types.float64, 1, "C") if n_features is None else types.none,
     )
 
 
@@ -45,7 +46,7 @@ def moments_signature(
 ) -> Any:
     """Types of a moments kernel's arguments."""
     element = from_dtype(X)
-    double = types.float64
+    double, index = types.float64, types.int64
     return types.void(
         types.Array(element, 2, "A", readonly=True),
         types.Array(from_dtype(y), 2, "A", readonly=True),
@@ -53,10 +54,12 @@ def moments_signature(
         types.Array(double, 1, "C"),
         types.UniTuple(double, fixed_X),
         types.UniTuple(double, fixed_y),
-        types.Array(from_dtype(products), 1, "C"),
+        types.Array(from_dtype(products), 2, "C"),
         types.Array(double, 2, "C"),
-        types.int64,
-        types.int64,
+        index,
+        index,
+        index,
+        index,
     )
 
 
@@ -65,8 +68,8 @@ def exact_signature(
 ) -> Any:
     """Types of the arguments of a kernel for exact moments."""
     plain = moments_signature(X, y, weighted, np.dtype(np.float64), fixed_X, fixed_y)
-    *before, out, start, stop = plain.args
-    return types.void(*before, out, out, start, stop)
+    out, start, stop = plain.args[7:10]
+    return types.void(*plain.args[:7], out, out, start, stop)
 
 
 def statistics_signature(X: np.dtype[Any], weighted: bool) -> Any:
@@ -75,8 +78,7 @@ def statistics_signature(X: np.dtype[Any], weighted: bool) -> Any:
     return types.void(
         types.Array(element, 2, "A", readonly=True),
         types.Array(element, 1, "C", readonly=True) if weighted else types.none,
-        types.Array(types.float64, 1, "C"),
-        types.Array(types.float64, 1, "C"),
+        *(types.Array(types.float64, 1, "C"),) * 3,
         types.int64,
         types.int64,
     )

@@ -5,20 +5,18 @@ For many columns: where they are few, all second moments cost no more.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numba import njit, types
 from numba.core import cgutils
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from fastgd._problem import Problem
 from fastgd._threads import ordered_sum
 from fastgd.backends import ColumnStatistics
 from fastgd.backends.numba import _emit as emit
+from fastgd.backends.numba._assemble import Kernel
 from fastgd.backends.numba._choice import group_rows
 from fastgd.backends.numba._compile import compiled
 from fastgd.backends.numba._emit import Builder, Value, const
@@ -33,10 +31,24 @@ ROWS_A_RUN = 4096
 THREADING_BYTES = 5 << 20
 
 
-def _emit_statistics(context: Any, b: Builder, signature: Any, args: Any, layout: str) -> Value:
+def row_step() -> int:
+    """Rows, of which both layouts take a multiple."""
+    return 2 * emit.register_lanes(emit.DOUBLE)
+
+
+def _add_steps(
+    context: Any,
+    b: Builder,
+    signature: Any,
+    args: Any,
+    out: Value,
+    start: Value,
+    stop: Value,
+    layout: str,
+) -> None:
+    """Add sums and squares of rows that are a multiple of `row_step()` to `out`."""
     arrays = emit.arrays(context, b, signature, args)
-    X, weight, pivot, out = (arrays[i] for i in (0, 1, 2, 3))
-    start, stop = args[4:]
+    X, weight, pivot = (arrays[i] for i in (0, 1, 2))
     stored = context.get_value_type(signature.args[0].dtype)
     count = emit.register_lanes(emit.DOUBLE)
     d = cgutils.unpack_tuple(b, X.shape, 2)[1]
@@ -55,8 +67,8 @@ def _emit_statistics(context: Any, b: Builder, signature: Any, args: Any, layout
         def add_columns(j: Value, width: int, row: Value) -> None:
             shift = emit.load(b, pivot.data, j, width, emit.DOUBLE)
             square_at = b.add(d, j)
-            total = emit.load(b, out.data, j, width, emit.DOUBLE)
-            squares = emit.load(b, out.data, square_at, width, emit.DOUBLE)
+            total = emit.load(b, out, j, width, emit.DOUBLE)
+            squares = emit.load(b, out, square_at, width, emit.DOUBLE)
             for k in range(ROWS_ABREAST):
                 at = b.add(row, const(k))
                 z = b.fsub(load(b.add(b.mul(at, stride), j), width), shift)
@@ -66,8 +78,8 @@ def _emit_statistics(context: Any, b: Builder, signature: Any, args: Any, layout
                     sz = emit.multiply(b, emit.splat(b, s, width), z)
                 total = emit.add(b, total, sz)
                 squares = emit.add(b, squares, emit.multiply(b, sz, z))
-            emit.store(b, total, out.data, j)
-            emit.store(b, squares, out.data, square_at)
+            emit.store(b, total, out, j)
+            emit.store(b, squares, out, square_at)
 
         extra = b.srem(d, const(count))
         whole = b.sub(d, extra)
@@ -103,66 +115,64 @@ def _emit_statistics(context: Any, b: Builder, signature: Any, args: Any, layout
                     sums.add(b, 2 + half, emit.multiply(b, sz, z))
             values = sums.get(b)
             total, squares = (emit.add(b, values[k], values[k + 1]) for k in (0, 2))
-            emit.add_to_memory(b, emit.total(b, total), out.data, j)
-            emit.add_to_memory(b, emit.total(b, squares), out.data, b.add(d, j))
+            emit.add_to_memory(b, emit.total(b, total), out, j)
+            emit.add_to_memory(b, emit.total(b, squares), out, b.add(d, j))
 
     (by_columns if layout == "columns" else by_rows)()
-    return context.get_dummy_value()
 
 
-def _make(layout: str) -> Any:
-    @intrinsic
-    def add(typingctx, X, weight, pivot, out, start, stop):
-        signature = types.void(X, weight, pivot, out, types.int64, types.int64)
-        return signature, lambda context, b, s, args: _emit_statistics(context, b, s, args, layout)
-
-    return add
-
-
-_ADD = {layout: _make(layout) for layout in ("rows", "columns")}
-
-
-@njit(nogil=True)
-def _add_remaining(X, weight, pivot, out, start, stop):
-    d = X.shape[1]
-    for i in range(start, stop):
-        s = 1.0 if weight is None else np.float64(weight[i])
-        for j in range(d):
-            z = np.float64(X[i, j]) - pivot[j]
-            out[j] += s * z
-            out[d + j] += s * z * z
+def _add_remaining(
+    context: Any, b: Builder, signature: Any, args: Any, out: Value, start: Value, stop: Value
+) -> None:
+    """Rows that fill no step, one by one."""
+    arrays = emit.arrays(context, b, signature, args)
+    X, weight, pivot = (arrays[i] for i in (0, 1, 2))
+    d = cgutils.unpack_tuple(b, X.shape, 2)[1]
+    with emit.loop(b, start, stop) as i, emit.loop(b, const(0), d) as j:
+        x = cgutils.get_item_pointer(context, b, signature.args[0], X, [i, j])
+        shift = b.load(b.gep(pivot.data, [j]))
+        z = b.fsub(emit.convert(b, b.load(x), emit.DOUBLE), shift)
+        sz = z
+        if weight is not None:
+            s = emit.convert(b, b.load(b.gep(weight.data, [i])), emit.DOUBLE)
+            sz = b.fmul(s, z)
+        emit.add_to_memory(b, sz, out, j)
+        emit.add_to_memory(b, b.fmul(sz, z), out, b.add(d, j))
 
 
-@njit(nogil=True)
-def _sum_of(weight, start, stop):
-    total = 0.0
-    for i in range(start, stop):
-        total += np.float64(weight[i])
-    return total
+def _sum_of(b: Builder, weight: Any, start: Value, stop: Value) -> Value:
+    total = cgutils.alloca_once(b, emit.DOUBLE)
+    b.store(emit.DOUBLE(0.0), total)
+    with emit.loop(b, start, stop) as i:
+        s = emit.convert(b, b.load(b.gep(weight.data, [i])), emit.DOUBLE)
+        b.store(b.fadd(b.load(total), s), total)
+    return b.load(total)
 
 
-@cache
-def statistics_kernel(layout: str) -> Callable[..., None]:
-    """The kernel for contiguous rows, or columns: sums, squares, and the sum of weights last."""
-    add = _ADD[layout]
+def _write(context: Any, b: Builder, signature: Any, args: Any, layout: str) -> None:
+    """Add sums, squares, and the sum of weights behind them to `out`, run by run of rows."""
+    arrays = emit.arrays(context, b, signature, args)
+    X, weight, out, run = (arrays[i] for i in (0, 1, 3, 4))
+    start, stop = args[5:]
+    size = b.mul(cgutils.unpack_tuple(b, X.shape, 2)[1], const(2))
+    with emit.loop(b, start, stop, ROWS_A_RUN) as first:
+        last = emit.smaller(b, b.add(first, const(ROWS_A_RUN)), stop)
+        done = b.sub(last, b.srem(b.sub(last, first), const(row_step())))
+        with emit.loop(b, const(0), size) as j:
+            b.store(emit.DOUBLE(0.0), b.gep(run.data, [j]))
+        _add_steps(context, b, signature, args, run.data, first, done, layout)
+        _add_remaining(context, b, signature, args, run.data, done, last)
+        with emit.loop(b, const(0), size) as j:
+            emit.add_to_memory(b, b.load(b.gep(run.data, [j])), out.data, j)
+        if weight is not None:
+            emit.add_to_memory(b, _sum_of(b, weight, first, last), out.data, size)
 
-    def kernel(X, weight, pivot, out, start, stop):
-        d = X.shape[1]
-        step = 2 * emit.REGISTER_BYTES // 8
-        run = np.empty(2 * d)
-        for first in range(start, stop, ROWS_A_RUN):
-            last = min(first + ROWS_A_RUN, stop)
-            done = last - (last - first) % step
-            run[:] = 0.0
-            add(X, weight, pivot, run, first, done)
-            _add_remaining(X, weight, pivot, run, done, last)
-            for j in range(2 * d):
-                out[j] += run[j]
-            if weight is not None:
-                out[2 * d] += _sum_of(weight, first, last)
 
-    kernel.__name__ = kernel.__qualname__ = f"statistics_of_{layout}"
-    return kernel
+# For contiguous rows, and columns.
+KERNELS = {
+    layout: Kernel(f"statistics_of_{layout}", partial(_write, layout=layout))
+    for layout in ("rows", "columns")
+}
 
 
 def read_statistics(problem: Problem, n_threads: int | None) -> ColumnStatistics:
@@ -183,15 +193,14 @@ def _read_about(
     X, weight = problem.X, problem.sample_weight
     n, d = X.shape
     layout = "columns" if X.strides[0] == X.itemsize else "rows"
-    add_rows = compiled(
-        statistics_kernel(layout), (X.dtype, weight is not None), statistics_signature
-    )
+    key = (X.dtype, weight is not None)
+    add_rows = compiled(KERNELS[layout], key, statistics_signature)
     length = group_rows(problem)
     n_groups = -(-n // length)
 
     def add_group(group: int) -> NDArray[np.float64]:
-        out = np.zeros(2 * d + 1)
-        add_rows(X, weight, pivot, out, group * length, min((group + 1) * length, n))
+        out, run = np.zeros(2 * d + 1), np.empty(2 * d)
+        add_rows(X, weight, pivot, out, run, group * length, min((group + 1) * length, n))
         return out
 
     threaded = n_groups > 1 and X.nbytes >= THREADING_BYTES

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._emit import Builder, Value, const
@@ -31,16 +29,33 @@ ROW_BYTES_AHEAD, COLUMN_BYTES_AHEAD = 2048, 1024
 MOST_FETCHED_COLUMNS = 4
 
 
+def tile_rows(context: Any, coef: Any) -> int:
+    """Rows that are read at a time, for the type of the coefficients, a tuple."""
+    lanes = emit.register_lanes(context.get_value_type(coef.dtype))
+    return lanes * tiles_abreast(coef.count)
+
+
 def tiles_abreast(d: int) -> int:
     """Tiles with sums of their own, so that no addition waits for the one before."""
     return max(1, 4 >> (d.bit_length() - 1))
 
 
-def _emit_tiles(context: Any, b: Builder, signature: Any, args: Any, by_columns: bool) -> Value:
+def add_tiles(
+    context: Any,
+    b: Builder,
+    signature: Any,
+    args: Any,
+    start: Value,
+    n_tiles: Value,
+    by_columns: bool,
+) -> None:
+    """Add the sums of `n_tiles` tiles from row `start` on.
+
+    `by_columns` where columns of X are contiguous; else a row must follow the last tile in memory.
+    """
     arrays = emit.arrays(context, b, signature, args)
     X, out = arrays[0], arrays[6]
     coef_type = signature.args[4]
-    start, n_tiles = args[7], args[8]
 
     stored = context.get_value_type(signature.args[0].dtype)
     scalar = context.get_value_type(coef_type.dtype)
@@ -116,27 +131,3 @@ def _emit_tiles(context: Any, b: Builder, signature: Any, args: Any, by_columns:
         emit.add_to_memory(b, emit.total(b, emit.tree_sum(b, parts)), out.data, const(j))
     for each in residuals:
         each.add_to(out.data, const(d))
-    return context.get_dummy_value()
-
-
-def _signature(*args: Any) -> Any:
-    X, y, weight, prediction, coef, _, out, _, _ = args
-    return types.void(X, y, weight, prediction, coef, types.float64, out, types.int64, types.int64)
-
-
-@intrinsic
-def add_row_tiles(typingctx, X, y, weight, prediction, coef, intercept, out, start, n_tiles):
-    """Add the sums of `n_tiles` tiles from row `start` on to `out`; rows of X are contiguous.
-
-    `coef` is a tuple; its type says in which precision to compute. `out` is (products, squares,
-    residuals, and weights where there are any). A row must follow the last tile in memory.
-    """
-    signature = _signature(X, y, weight, prediction, coef, intercept, out, start, n_tiles)
-    return signature, lambda context, b, s, args: _emit_tiles(context, b, s, args, False)
-
-
-@intrinsic
-def add_column_tiles(typingctx, X, y, weight, prediction, coef, intercept, out, start, n_tiles):
-    """Like `add_row_tiles`, for contiguous columns; no row need follow."""
-    signature = _signature(X, y, weight, prediction, coef, intercept, out, start, n_tiles)
-    return signature, lambda context, b, s, args: _emit_tiles(context, b, s, args, True)

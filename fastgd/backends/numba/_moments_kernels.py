@@ -1,0 +1,208 @@
+"""The kernels of the moments pass: chunks of rows, packed into columns, and their products.
+
+Each adds the sums of rows `start` to `stop` to `out`, all products of the columns (features,
+targets, ones). Its arguments are X, y, weight, pivot, fixed_X, fixed_y, scratch, out, start, stop,
+panel and step: see `moments_signature`, and `_gram` for the last two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import product
+from typing import Any
+
+from numba import types
+from numba.core import cgutils
+
+from fastgd.backends.numba import _emit as emit
+from fastgd.backends.numba import _few, _gram, _pack
+from fastgd.backends.numba._assemble import Kernel
+from fastgd.backends.numba._emit import Builder, Value, const
+
+PACKED_ROWS = 16
+
+
+class Packing:
+    """Chunks of rows in columns of scratch: the arguments are those of a moments kernel.
+
+    The columns of X and y are less their pivots and, if `by_roots`, times the roots of the weights,
+    which then go last.
+    """
+
+    def __init__(
+        self,
+        context: Any,
+        b: Builder,
+        signature: Any,
+        args: Any,
+        layouts: tuple[str, str],
+        by_roots: bool,
+    ) -> None:
+        self._context, self._b, self._layouts, self._by_roots = context, b, layouts, by_roots
+        self._kinds, self._args = signature.args, args
+        self._arrays = emit.arrays(context, b, signature, args)
+        self._pivot, self._scratch = self._arrays[3], self._arrays[6]
+        self._kept = context.get_value_type(signature.args[6].dtype)
+        self._n_columns, self._length = cgutils.unpack_tuple(b, self._scratch.shape, 2)
+
+    @contextmanager
+    def chunks(self, start: Value, stop: Value) -> Iterator[tuple[Value, Value, Value]]:
+        """For each chunk: its first row, how many there are, and the next multiple of 16.
+
+        Up to there, scratch holds zeros.
+        """
+        b = self._b
+        n, d = cgutils.unpack_tuple(b, self._arrays[0].shape, 2)
+        with emit.loop_by(b, start, stop, self._length) as first:
+            n_rows = emit.smaller(b, self._length, b.sub(stop, first))
+            # The last row of all is packed by itself: some layouts read into the next.
+            whole = self._packs(emit.smaller(b, n_rows, b.sub(b.sub(n, const(1)), first)))
+            padded = self._packs(b.add(n_rows, const(PACKED_ROWS - 1)))
+            if self._by_roots:
+                self._pack_roots(first, n_rows)
+            for k, column in enumerate((const(0), d)):
+                self._pack(k, first, whole, column)
+            with b.if_then(b.icmp_signed("<", whole, padded)):
+                for k, column in enumerate((const(0), d)):
+                    self._pack_remaining(k, first, whole, n_rows, column)
+                self._clear(n_rows, padded)
+            yield first, n_rows, padded
+
+    def _packs(self, n_rows: Value) -> Value:
+        size = const(PACKED_ROWS)
+        return self._b.mul(self._b.sdiv(n_rows, size), size)
+
+    def _place(self, column: Value, row: Value) -> Value:
+        b = self._b
+        return b.gep(self._scratch.data, [b.add(b.mul(column, self._length), row)])
+
+    def _root(self, row: Value) -> Value:
+        return self._place(self._b.sub(self._n_columns, const(1)), row)
+
+    def _pack_roots(self, first: Value, n_rows: Value) -> None:
+        b = self._b
+        sqrt = b.module.declare_intrinsic("llvm.sqrt", [emit.DOUBLE])
+        with emit.loop(b, const(0), n_rows) as i:
+            s = b.load(b.gep(self._arrays[2].data, [b.add(first, i)]))
+            root = b.call(sqrt, [emit.convert(b, s, emit.DOUBLE)])
+            b.store(emit.convert(b, root, self._kept), self._root(i))
+
+    def _pack(self, k: int, first: Value, n_rows: Value, column: Value) -> None:
+        kinds, args = self._kinds, self._args
+        weight = (types.none, self._context.get_dummy_value())
+        emit.call(
+            self._context,
+            self._b,
+            _pack.PACKS[self._layouts[k]],
+            (kinds[k], args[k]),
+            (kinds[2], args[2]) if self._by_roots else weight,
+            (kinds[3], args[3]),
+            (kinds[6], args[6]),
+            (types.int64, first),
+            (types.int64, n_rows),
+            (types.int64, column),
+            (kinds[4 + k], args[4 + k]),
+        )
+
+    def _pack_remaining(
+        self, k: int, first: Value, start: Value, stop: Value, column: Value
+    ) -> None:
+        """Rows of a chunk one by one, and in float64."""
+        b, kind, array = self._b, self._kinds[k], self._arrays[k]
+        number = cgutils.unpack_tuple(b, array.shape, 2)[1]
+        with emit.loop(b, start, stop) as i, emit.loop(b, const(0), number) as j:
+            place = [b.add(first, i), j]
+            x = b.load(cgutils.get_item_pointer(self._context, b, kind, array, place))
+            shift = b.load(b.gep(self._pivot.data, [b.add(column, j)]))
+            z = b.fsub(emit.convert(b, x, emit.DOUBLE), shift)
+            if self._by_roots:
+                z = b.fmul(z, emit.convert(b, b.load(self._root(i)), emit.DOUBLE))
+            b.store(emit.convert(b, z, self._kept), self._place(b.add(column, j), i))
+
+    def _clear(self, start: Value, stop: Value) -> None:
+        b = self._b
+        with emit.loop(b, const(0), self._n_columns) as j, emit.loop(b, start, stop) as i:
+            b.store(self._kept(0.0), self._place(j, i))
+
+
+def _write_products(
+    context: Any, b: Builder, signature: Any, args: Any, layouts: tuple[str, str]
+) -> None:
+    arrays = emit.arrays(context, b, signature, args)
+    stride = cgutils.unpack_tuple(b, arrays[0].strides, 2)[0]
+    length = cgutils.unpack_tuple(b, arrays[6].shape, 2)[1]
+    begin, index = b.ptrtoint(arrays[0].data, emit.I64), types.int64
+    start, stop, panel, step = args[8:]
+    packing = Packing(context, b, signature, args, layouts, by_roots=arrays[2] is not None)
+    with packing.chunks(start, stop) as (first, _, padded):
+        emit.call(
+            context,
+            b,
+            _gram.add_products,
+            (signature.args[6], args[6]),
+            (signature.args[7], args[7]),
+            (index, padded),
+            (index, panel),
+            (index, b.add(begin, b.mul(b.add(first, length), stride))),
+            (index, step),
+        )
+
+
+def _write_few(context: Any, b: Builder, signature: Any, args: Any, layout: str) -> None:
+    X = emit.arrays(context, b, signature, args)[0]
+    start, stop = args[8], args[9]
+    n = cgutils.unpack_tuple(b, X.shape, 2)[0]
+    lanes = const(emit.register_lanes(context.get_value_type(signature.args[0].dtype)))
+    rows_follow = const(1 if layout == "few" else 0)
+    last = emit.smaller(b, stop, b.sub(n, rows_follow))
+    n_tiles = b.sdiv(b.sub(last, start), lanes)
+    typed = list(zip(signature.args, args, strict=True))
+    index = types.int64
+    emit.call(
+        context, b, _few.TILES[layout], *typed[:5], typed[7], (index, start), (index, n_tiles)
+    )
+    done = b.add(start, b.mul(n_tiles, lanes))
+    _add_remaining(context, b, signature, args, done, stop)
+
+
+def _add_remaining(
+    context: Any, b: Builder, signature: Any, args: Any, start: Value, stop: Value
+) -> None:
+    """Rows of very few features that fill no tile, one by one."""
+    arrays = emit.arrays(context, b, signature, args)
+    weight, pivot, out = (arrays[i] for i in (2, 3, 7))
+    d = signature.args[4].count
+    z = cgutils.alloca_once(b, emit.DOUBLE, size=d + 2)
+
+    def shifted(k: int, i: Value, j: Value, column: Value) -> Value:
+        place = cgutils.get_item_pointer(context, b, signature.args[k], arrays[k], [i, j])
+        shift = b.load(b.gep(pivot.data, [column]))
+        return b.fsub(emit.convert(b, b.load(place), emit.DOUBLE), shift)
+
+    with emit.loop(b, start, stop) as i:
+        for j in range(d):
+            b.store(shifted(0, i, const(j), const(j)), b.gep(z, [const(j)]))
+        b.store(shifted(1, i, const(0), const(d)), b.gep(z, [const(d)]))
+        b.store(emit.DOUBLE(1.0), b.gep(z, [const(d + 1)]))
+        with emit.loop(b, const(0), const(d + 2)) as j:
+            left = b.load(b.gep(z, [j]))
+            if weight is not None:
+                s = emit.convert(b, b.load(b.gep(weight.data, [i])), emit.DOUBLE)
+                left = b.fmul(s, left)
+            with emit.loop(b, j, const(d + 2)) as k:
+                term = b.fmul(left, b.load(b.gep(z, [k])))
+                emit.add_to_memory(b, term, out.data, b.add(b.mul(j, const(d + 2)), k))
+
+
+# By the layouts of the features and of the targets.
+KERNELS = {
+    layouts: Kernel("moments_{}_{}".format(*layouts), partial(_write_products, layouts=layouts))
+    for layouts in product(_pack.PACKS, _pack.PACKS)
+}
+# Of very few features, and one target.
+FEW_KERNELS = {
+    layout: Kernel(f"moments_of_{layout}", partial(_write_few, layout=layout))
+    for layout in _few.TILES
+}
