@@ -1,7 +1,9 @@
-"""The fused kernel for rows of one vector to a few: four rows at a time, kept in registers.
+"""The fused kernel for rows of one vector to a few: four rows at a time.
 
 The number of features is a constant here, so that coefficients and gradient stay in registers
-from the first row to the last, and a row between its product and its share of the gradient.
+from the first row to the last. The residuals of a block of rows are found together with the
+gradient of the block before, which waits for nothing: so much faster that it makes up for
+converting each number twice.
 """
 
 from __future__ import annotations
@@ -53,21 +55,30 @@ def add_short_rows(
     # with three vectors a row or more there is enough to do meanwhile.
     apart = max(1, BLOCK_ROWS // len(firsts))
     sums = [emit.Accumulators(b, scalar, count, len(firsts)) for _ in range(apart)]
+    found = emit.Accumulators(b, scalar, BLOCK_ROWS, 1)
 
-    def block(index: Value) -> None:
+    def block(index: Value) -> tuple[list[Value], list[list[Value]]]:
+        """The rows of a block, and their features."""
         places = emit.rows_apart(b, b.add(start, index), n_blocks, BLOCK_ROWS)
         rows = []
         for place in places:
             offset = b.mul(place, stride)
             loads = [emit.load(b, X.data, b.add(offset, const(j)), count, stored) for j in firsts]
             rows.append([emit.convert(b, load, scalar) for load in loads])
+        return places, rows
+
+    def find_residuals(index: Value) -> None:
+        places, rows = block(index)
         dots = []
         for x in rows:
             dot = b.fmul(x[0], w[0])
             for xv, wv in zip(x[1:], w[1:], strict=True):
                 dot = emit.multiply_add(b, xv, wv, dot)
             dots.append(dot)
-        sr = residuals.of_products(emit.row_sums(b, dots), places)
+        found.put(b, 0, residuals.of_products(emit.row_sums(b, dots), places))
+
+    def add_gradient(index: Value, sr: Value) -> None:
+        _, rows = block(index)
         for i, x in enumerate(rows):
             factor = emit.splat_element(b, sr, i, count)
             for v, xv in enumerate(x):
@@ -75,8 +86,13 @@ def add_short_rows(
 
     run = ROWS_A_RUN[scalar] // BLOCK_ROWS
     with emit.loop(b, const(0), n_blocks, run) as first:
-        with emit.loop(b, first, emit.smaller(b, b.add(first, const(run)), n_blocks)) as index:
-            block(index)
+        stop = emit.smaller(b, b.add(first, const(run)), n_blocks)
+        find_residuals(first)
+        with emit.loop(b, b.add(first, const(1)), stop) as index:
+            sr = found.value(b, 0)
+            find_residuals(index)
+            add_gradient(b.sub(index, const(1)), sr)
+        add_gradient(b.sub(stop, const(1)), found.value(b, 0))
         for each in sums:
             each.move_to(b, totals)
         residuals.end_run()
