@@ -42,8 +42,15 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 def write_npz(path: Path, kind: str, version: int, fields: Mapping[str, Any]) -> None:
     """Write `fields` to `path`, whole or not at all."""
-    with replacing(path) as file:
-        np.savez(file, format=np.str_(kind), version=np.int64(version), **fields)
+    from zipfile import ZipFile
+
+    whole = {"format": kind, "version": version, **fields}
+    # Not by np.savez, which leaves the archive to the garbage collector where the disk is full:
+    # that tries again, and tells standard error of it.
+    with replacing(path) as file, ZipFile(file, "w") as archive:
+        for name, value in whole.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(value), allow_pickle=False)
 
 
 def write_json(path: Path, kind: str, version: int, fields: Mapping[str, Any]) -> None:
