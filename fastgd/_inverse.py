@@ -91,7 +91,7 @@ def _by_cholesky(matrix: Array) -> _Factors | None:
         rows, done = slice(block.start, n), slice(0, block.start)
         panel = matrix[rows, block] - product(lower[rows, done], lower[block, done].T)
         try:
-            corner = np.linalg.cholesky(panel[: block.stop - block.start])
+            corner: Array = np.linalg.cholesky(panel[: block.stop - block.start])
         except np.linalg.LinAlgError:
             return None
         if float(np.diagonal(corner).min()) ** 2 < LEAST_PIVOT:
@@ -125,7 +125,7 @@ def _by_cholesky(matrix: Array) -> _Factors | None:
 def _inverse_of_triangle(lower: Array) -> Array:
     n = len(lower)
     if n <= LEAST_BLOCK:
-        return np.linalg.inv(lower)
+        return np.asarray(np.linalg.inv(lower), np.float64)
     half, inverse = n // 2, np.zeros_like(lower)
     inverse[:half, :half] = top = _inverse_of_triangle(lower[:half, :half])
     inverse[half:, half:] = bottom = _inverse_of_triangle(lower[half:, half:])
@@ -142,4 +142,7 @@ def _by_eigenvectors(matrix: Array) -> _Factors:
         along = vectors.T @ b
         return vectors @ (along * (inverse if b.ndim == 1 else inverse[:, np.newaxis]))
 
-    return _Factors(solve, lambda: vectors**2 @ inverse, int(kept.sum()))
+    def diagonal() -> Array:
+        return np.asarray(vectors**2 @ inverse, np.float64)
+
+    return _Factors(solve, diagonal, int(kept.sum()))
