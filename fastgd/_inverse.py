@@ -91,7 +91,9 @@ def _by_cholesky(matrix: Array) -> _Factors | None:
         rows, done = slice(block.start, n), slice(0, block.start)
         panel = matrix[rows, block] - product(lower[rows, done], lower[block, done].T)
         try:
-            corner: Array = np.linalg.cholesky(panel[: block.stop - block.start])
+            corner = np.linalg.cholesky(panel[: block.stop - block.start]).astype(
+                np.float64, copy=False
+            )
         except np.linalg.LinAlgError:
             return None
         if float(np.diagonal(corner).min()) ** 2 < LEAST_PIVOT:
