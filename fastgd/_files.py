@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from zipfile import ZipFile, ZipInfo
 
 ZIP = b"PK\x03\x04"  # what a zip archive begins with
+MOST_TOLD = 200  # characters of another's error: zipfile quotes the names of a damaged archive
 
 
 @contextmanager
@@ -103,7 +104,7 @@ def read_npz(path: Path, kind: str, version: int) -> dict[str, NDArray[Any]]:
                     for member in archive.infolist()
                 }
         except Exception as error:  # NumPy, zipfile and ast raise two dozen kinds of them
-            told = " ".join(str(error).split())
+            told = " ".join(str(error).split())[:MOST_TOLD]
             raise ValueError(f"{path} cannot be read as a file of {kind}: {told}") from None
     if str(fields.get("format")) != kind:
         raise ValueError(f"{path} is not a file of {kind}")
