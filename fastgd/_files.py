@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from zipfile import ZipFile, ZipInfo
 
 ZIP = b"PK\x03\x04"  # what a zip archive begins with
+MOST_TOLD = 200  # characters of another's error: zipfile quotes the names of a damaged archive
 
 
 @contextmanager
@@ -42,8 +43,15 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 def write_npz(path: Path, kind: str, version: int, fields: Mapping[str, Any]) -> None:
     """Write `fields` to `path`, whole or not at all."""
-    with replacing(path) as file:
-        np.savez(file, format=np.str_(kind), version=np.int64(version), **fields)
+    from zipfile import ZipFile
+
+    whole = {"format": kind, "version": version, **fields}
+    # Not by np.savez, which leaves the archive to the garbage collector where the disk is full:
+    # that tries again, and tells standard error of it.
+    with replacing(path) as file, ZipFile(file, "w") as archive:
+        for name, value in whole.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(value), allow_pickle=False)
 
 
 def write_json(path: Path, kind: str, version: int, fields: Mapping[str, Any]) -> None:
@@ -96,7 +104,7 @@ def read_npz(path: Path, kind: str, version: int) -> dict[str, NDArray[Any]]:
                     for member in archive.infolist()
                 }
         except Exception as error:  # NumPy, zipfile and ast raise two dozen kinds of them
-            told = " ".join(str(error).split())
+            told = " ".join(str(error).split())[:MOST_TOLD]
             raise ValueError(f"{path} cannot be read as a file of {kind}: {told}") from None
     if str(fields.get("format")) != kind:
         raise ValueError(f"{path} is not a file of {kind}")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fastgd._exact import Solution, solution
 from fastgd._inverse import Inverse, inverse_of
 from fastgd._moments import Moments
+from fastgd._product import product
 from fastgd.backends import Sums
 
 
@@ -43,7 +44,7 @@ class Quadratic:
     def sums(self, coef: NDArray[np.float64], intercept: float | NDArray[np.float64]) -> Sums:
         """The sums that a pass over the data would give."""
         away = coef - self.minimum
-        slope = self.scatter @ away
+        slope = product(self.scatter, away)
         residual = self.mean @ coef - self.target_mean + intercept
         total = self.weights * residual
         squares = float((slope * away).sum()) + self.least + float((total * residual).sum())
@@ -67,7 +68,7 @@ def quadratic_of(moments: Moments) -> Quadratic:
         minimum, least = solved.coef.reshape(products.shape), solved.least
     else:
         minimum = inverse.solve(products)
-        minimum = minimum + inverse.solve(products - scatter @ minimum)
+        minimum = minimum + inverse.solve(products - product(scatter, minimum))
         squares = float(np.diagonal(moments.scatter)[d:].sum())
         least = max(squares - float((products * minimum).sum()), 0.0)
     return Quadratic(

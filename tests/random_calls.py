@@ -170,7 +170,7 @@ def calls(draw, *, functions=tuple(TAKES), odd=0.2) -> Call:
     y_shape = pick([(n,)], [(n, 2), (n, 1), (n + 1,), ()])
     everything = {**TAME, **WILD}
     X, y = (
-        _cast(everything[kind](rng, of), dtype)
+        _cast(np.asarray(everything[kind](rng, of)), dtype)
         for kind, of, dtype in zip(kinds, (shape, y_shape), dtypes, strict=True)
     )
     layout = draw(st.sampled_from(LAYOUTS if X.ndim else (np.asarray, as_list)))

@@ -5,6 +5,7 @@ import pytest
 
 from fastgd import _inverse
 from fastgd._inverse import BLOCK, inverse_of
+from fastgd._product import DEPTH, LEAST_SHARED, ROWS, product
 
 
 def gram(n, d, scales=1.0, seed=0):
@@ -53,11 +54,28 @@ def test_of_a_singular_matrix_is_the_shortest(d):
     y = rng.standard_normal(60)
     inverse = inverse_of(A.T @ A)
     assert inverse.rank == d - 1
-    assert inverse.solve(A.T @ y) == pytest.approx(np.linalg.lstsq(A, y)[0], abs=1e-6)
+    assert inverse.solve(A.T @ y) == pytest.approx(np.linalg.lstsq(A, y, rcond=None)[0], abs=1e-6)
 
 
 def test_by_either_way_agrees(monkeypatch):
     matrix, b = gram(400, 300), np.ones(300)
-    by_cholesky = inverse_of(matrix).solve(b)
+    by_cholesky = inverse_of(matrix)
     monkeypatch.setattr(_inverse, "LEAST_PIVOT", 2.0)
-    assert inverse_of(matrix).solve(b) == pytest.approx(by_cholesky, rel=1e-8)
+    by_eigenvectors = inverse_of(matrix)
+    assert by_cholesky.is_clear
+    assert not by_eigenvectors.is_clear
+    assert by_eigenvectors.solve(b) == pytest.approx(by_cholesky.solve(b), rel=1e-8)
+    inflation = (np.diagonal(np.linalg.inv(matrix)) * np.diagonal(matrix)).max()
+    assert by_cholesky.inflation() == pytest.approx(inflation, rel=1e-8)
+    assert by_eigenvectors.inflation() == pytest.approx(inflation, rel=1e-8)
+
+
+@pytest.mark.parametrize("rows", [0, 1, ROWS, ROWS + 1, 2 * ROWS, 3 * ROWS - 1])
+@pytest.mark.parametrize("inner", [0, 1, DEPTH, DEPTH + 1, 2 * DEPTH - 1, LEAST_SHARED + 1])
+@pytest.mark.parametrize("columns", [(), (0,), (1,), (ROWS,), (ROWS + 1,)])
+def test_a_product_in_pieces(rows, inner, columns):
+    rng = np.random.default_rng(3)
+    a = rng.integers(-9, 9, (inner, rows)).astype(float).T
+    b = rng.integers(-9, 9, (inner, *columns)).astype(float)
+    assert np.array_equal(product(a, b), a @ b)
+    assert np.array_equal(product(np.ascontiguousarray(a), b), a @ b)

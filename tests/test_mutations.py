@@ -138,3 +138,14 @@ def test_a_damaged_file_is_read_rightly_or_refused(kind, tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < BYTES
+
+
+def test_what_a_damaged_archive_names_is_not_told_at_length(tmp_path):
+    path = tmp_path / "file"
+    moments(False).save(path)
+    data = bytearray(path.read_bytes())
+    data[26:28] = (len(data) - 100).to_bytes(2, "little")  # how long the first member's name is
+    path.write_bytes(data)
+    error = reread(fastgd.Moments.load, path)
+    assert isinstance(error, ValueError)
+    assert len(str(error)) < len(str(path)) + 300
