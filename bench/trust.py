@@ -25,6 +25,9 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[1]
 CALLS, MUTATIONS = 10_000, 5_000  # FASTGD_FUZZ is calls; mutations are half as many
 
+# The family of reports in which tests may put properties of theirs.
+REPORTED = ("-p", "no:cacheprovider", "-o", "junit_family=xunit1")
+
 
 class Outcome(NamedTuple):
     """Counts of tests, what they measured, and the output of those that failed."""
@@ -52,7 +55,7 @@ def pytest_run(
     with tempfile.NamedTemporaryFile(suffix=".xml") as report:
         command = [python, "-W", "error", "-m", "pytest", "-q", "--tb=short"]
         done = subprocess.run(
-            [*command, "-p", "no:cacheprovider", f"--junitxml={report.name}", *arguments],
+            [*command, *REPORTED, f"--junitxml={report.name}", *arguments],
             cwd=cwd,
             env={**os.environ, **settings},
             capture_output=True,

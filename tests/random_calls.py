@@ -180,6 +180,8 @@ def calls(draw, *, functions=tuple(TAKES), odd=0.2) -> Call:
         for name in TAKES[function]
         if draw(st.integers(0, 3)) == 0
     }
+    if "batch_size" in options and function == "fit":  # 40 steps an epoch: up to half a minute
+        options.setdefault("max_iter", 50)
     options["backend"] = pick(BACKENDS, ("numba", "abacus"))
     if function == "cross_validate":
         options["cv"] = pick((2, 3), (0, 50))

@@ -138,11 +138,10 @@ class TestOut:
     def test_many_rows_are_read_in_blocks(self, plane, order, rng):
         many = np.asarray(rng.standard_normal((400_000, 3)), np.float32, order=order)
         expected = many @ plane.coef.astype("f4") + np.float32(plane.intercept)
-        assert plane.predict(many) == pytest.approx(expected, rel=1e-4, abs=1e-5)
+        np.testing.assert_allclose(plane.predict(many), expected, rtol=1e-4, atol=1e-5)
         whole = (many * 9).astype(int)
-        assert plane.predict(whole) == pytest.approx(
-            whole @ plane.coef + plane.intercept, rel=1e-9, abs=1e-9
-        )
+        expected = whole @ plane.coef + plane.intercept
+        np.testing.assert_allclose(plane.predict(whole), expected, rtol=1e-9, atol=1e-9)
 
     @pytest.mark.parametrize(
         ("out", "error", "words"),
