@@ -24,11 +24,15 @@ X = np.array([[1, 2, 0], [3, 4, 1], [5, 7, 0], [8, 8, 1]], "f4")
 value = fastgd.mse_and_gradient(X, np.ones(4, "f4"), [1.0, -1.0, 0.0])
 assert value.mse == (4 + 4 + 9 + 1) / 4, value
 """
-NO_COMPILING = """
+NO_FRONT_END = """
 from numba.core.dispatcher import _FunctionCompiler
 def refuse(*_):
-    raise AssertionError("compiled although it was on disk")
+    raise AssertionError("compiled")
 _FunctionCompiler.compile = refuse
+"""
+NO_COMPILING = f"""{NO_FRONT_END}
+from fastgd.backends.numba import _compile
+_compile.assemble = refuse
 """
 
 
@@ -98,11 +102,14 @@ def test_a_second_process_compiles_nothing(filled):
 @pytest.fixture
 def anew(monkeypatch):
     """Forget what is compiled, and keep kernels in the folder given; counts compilations."""
-    compile_kernel, count = _FunctionCompiler.compile, []
+    count = []
 
-    def counting(*args):
-        count.append(1)
-        return compile_kernel(*args)
+    def counting(compile_kernel):
+        def counted(*args):
+            count.append(1)
+            return compile_kernel(*args)
+
+        return counted
 
     def start(folder):
         monkeypatch.setenv("FASTGD_CACHE_DIR", str(folder))
@@ -110,7 +117,8 @@ def anew(monkeypatch):
         count.clear()
         return count
 
-    monkeypatch.setattr(_FunctionCompiler, "compile", counting)
+    monkeypatch.setattr(_FunctionCompiler, "compile", counting(_FunctionCompiler.compile))
+    monkeypatch.setattr(_compile, "assemble", counting(_compile.assemble))
     return start
 
 
@@ -346,8 +354,9 @@ def test_a_changed_kernel_is_not_served_from_the_old_entry(package, tmp_path):
     run(folder, code, package.parent)
     path = package / "backends" / "numba" / "_kernels.py"
     text = path.read_text()
-    assert text.count("out[d] += sr * r\n") == 1
-    path.write_text(text.replace("out[d] += sr * r\n", "out[d] += 2 * sr * r\n"))
+    line = "emit.add_to_memory(b, emit.multiply(b, sr, r), out.data, d)\n"
+    assert text.count(line) == 1
+    path.write_text(text.replace(line, line + " " * 8 + line))
     with pytest.raises(AssertionError, match="twice the loss"):
         run(folder, code, package.parent)
 
@@ -412,6 +421,32 @@ def test_one_compilation_serves_all_that_lies_in_rows(monkeypatch):
         for view in (X[:, :d] if d <= 68 else np.ones((60, d)), np.ones((120, d))[::2]):
             fastgd.mse_and_gradient(view, y, np.zeros(view.shape[1]))
     assert len(_compile._entries) == count
+
+
+FIRST_FIT = """
+import sys
+import numpy as np, fastgd
+d, order = int(sys.argv[1]), sys.argv[2]
+n = 200_000 if d == 100 else 20_000
+X = np.asarray(np.random.default_rng(5).random((n, d), "f4"), order=order)
+fastgd.fit(X[:, 0] if d == 1 else X, X @ np.linspace(-1, 1, d, dtype="f4"))
+"""
+NO_REGISTRIES = """
+from numba.core.cpu import CPUContext
+CPUContext.load_additional_registries = refuse
+"""
+
+
+@pytest.mark.parametrize(
+    ("d", "order", "kernels"),
+    [(1, "C", 1), (4, "C", 1), (10, "C", 1), (100, "C", 3), (100, "F", 3)],
+)
+def test_a_first_fit_compiles_few_kernels_and_none_by_way_of_python(tmp_path, d, order, kernels):
+    # Numba's front end takes half a second or more for a kernel, and its registries, with
+    # scipy.linalg, as long in each process that needs them.
+    run(tmp_path, NO_FRONT_END + FIRST_FIT, None, str(d), order)
+    assert len(entries(tmp_path)) == kernels
+    run(tmp_path, NO_COMPILING + NO_REGISTRIES + FIRST_FIT, None, str(d), order)
 
 
 TIMES = """

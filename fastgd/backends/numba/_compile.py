@@ -100,6 +100,8 @@ def _compile(
         )
     if isinstance(kernel, Kernel):
         return _load_or_assemble(kernel, signature, fastmath)
+    # Its allocations, and no more: target.refresh() takes 0.4 s, most of it to import scipy.linalg.
+    rtsys.initialize(cpu_target.target_context)
     dispatcher = njit(nogil=True, fastmath=set(fastmath))(kernel)
     dispatcher._cache = _DiskCache(kernel.__name__)  # type: ignore[attr-defined]
     entry: Callable[..., None] = dispatcher.compile(signature)
@@ -136,8 +138,6 @@ class _DiskCache:
             payload = data[DIGEST_BYTES:]
             if hashlib.sha256(payload).digest() != data[:DIGEST_BYTES]:
                 return None
-            # All that loading needs; target.refresh() imports scipy.linalg and takes 0.4 s.
-            rtsys.initialize(target)
             result = CompileResult._rebuild(target, *pickle.loads(payload))
         except Exception:  # whatever is wrong with an entry, the kernel is compiled anew
             return None
