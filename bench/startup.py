@@ -44,8 +44,7 @@ print(after_numba - begin, after_fit - after_numba, time.perf_counter() - after_
 """
 HEADER = """\
 Seconds from `import fastgd` to the end of the first fit, {n:,} rows of float32, medians of \
-{rounds}: \
-with no compiled code on disk, with that of an earlier process, and of a second fit. \
+{rounds}: with no compiled code on disk, with that of an earlier process, and of a second fit. \
 `import numba` alone took {numba:.2f} s. Made by `python -m bench.startup --readme`.
 
 | layout | features | first ever | first of a process | second |
