@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastgd._exact import Low
 
@@ -45,9 +47,17 @@ def arguments_of(fields: Mapping[str, Any]) -> dict[str, Any]:
         "n_targets": int(fields["n_targets"]),
         "one_dimensional": bool(fields["one_dimensional"]),
         "single_target": bool(fields["single_target"]),
-        "feature_names": tuple(names.tolist()) if names is not None else None,
+        "feature_names": None if names is None else _names_of(names),
         "low": low,
     }
+
+
+def _names_of(array: NDArray[Any]) -> tuple[str, ...]:
+    # Python ends in a SystemError on what is no character.
+    code = np.dtype("u4").newbyteorder(array.dtype.byteorder)
+    if array.dtype.kind != "U" or (np.frombuffer(array.tobytes(), code) > sys.maxunicode).any():
+        raise ValueError("the names of features are not text")
+    return tuple(array.tolist())
 
 
 def check_whole(moments: Moments) -> None:

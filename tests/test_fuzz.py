@@ -108,7 +108,7 @@ def data(call):
         weight = np.asarray(weight).astype(X.dtype)
     keep = np.ones(len(X), bool)
     if call.options.get("missing") == "drop":
-        for part in (X, y):
+        for part in (X, y) if weight is None else (X, y, weight):
             keep &= ~np.isnan(part.reshape(len(part), -1)).any(axis=1)
     return X[keep], y[keep], None if weight is None else weight[keep]
 

@@ -149,3 +149,14 @@ def test_what_a_damaged_archive_names_is_not_told_at_length(tmp_path):
     error = reread(fastgd.Moments.load, path)
     assert isinstance(error, ValueError)
     assert len(str(error)) < len(str(path)) + 300
+
+
+def test_a_name_of_what_are_no_characters_is_refused(tmp_path):
+    path = tmp_path / "moments.npz"
+    moments(True).save(path)
+    with np.load(path) as file:
+        fields = dict(file)
+    fields["feature_names"].view("u4")[0] = 0x7FFFFFFF
+    np.savez(path, **fields)
+    with pytest.raises(ValueError, match="names of features are not text"):
+        fastgd.Moments.load(path)
