@@ -18,7 +18,7 @@ from fastgd import _check
 from fastgd._folds import all_but_one, fold_moments, given_folds, number_of_folds
 from fastgd._moments import Moments
 from fastgd._penalised import Setting, model_of, mse_of
-from fastgd._problem import as_problem
+from fastgd._problem import as_problem, check_finite_sums
 from fastgd._settings import check_n_threads
 from fastgd.backends import BACKENDS
 
@@ -171,6 +171,9 @@ def cross_validate(
         rng = np.random.default_rng(random_state) if mixed else None
         n_folds = number_of_folds(cv, problem.n_samples)
         folds = fold_moments(problem, n_folds, rng, backend, threads)
+    with np.errstate(over="ignore"):  # a fold of one row has no spread, whatever its size
+        for part in folds:
+            check_finite_sums(part, MARGIN * part.weight_sum * part.mean**2)
 
     mse = np.full((len(settings), len(folds)), np.inf)
     for fold, (held_out, training) in enumerate(zip(folds, all_but_one(folds), strict=True)):
@@ -187,6 +190,10 @@ def cross_validate(
     return CrossValidation(
         settings, mse, float(coef[0]) if whole.one_dimensional else coef, b, whole
     )
+
+
+# Squares of differences of means are less than so many times the squares of means.
+MARGIN = 64.0
 
 
 def _grid(alpha: object, learning_rate: object, max_iter: object) -> list[Setting]:

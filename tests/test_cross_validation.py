@@ -323,3 +323,10 @@ class TestBadArguments:
         X[77, 2] = np.nan
         with pytest.raises(ValueError, match=r"X must be finite; X\[77, 2\] is nan"):
             cross_validate(X, y, shuffle=shuffle, backend=backend)
+
+
+@pytest.mark.parametrize("size", [1e271, 1.7e308])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_numbers_whose_squares_overflow_are_refused_in_folds_of_one_row(size, fit_intercept):
+    with pytest.raises(OverflowError, match="so large that sums of their squares"):
+        cross_validate(np.ones(2), np.array([1.0, size]), cv=2, fit_intercept=fit_intercept)
