@@ -22,6 +22,9 @@ from fastgd._problem import as_problem, check_finite_sums
 from fastgd._settings import check_n_threads
 from fastgd.backends import BACKENDS
 
+# Squares of differences of means are less than so many times the squares of means.
+MARGIN = 64.0
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CrossValidation:
@@ -190,10 +193,6 @@ def cross_validate(
     return CrossValidation(
         settings, mse, float(coef[0]) if whole.one_dimensional else coef, b, whole
     )
-
-
-# Squares of differences of means are less than so many times the squares of means.
-MARGIN = 64.0
 
 
 def _grid(alpha: object, learning_rate: object, max_iter: object) -> list[Setting]:

@@ -70,10 +70,8 @@ def _read_about(
     panel, step = _gram.plan_products(n_columns + 1, rows, dtype.itemsize, X.strides[0])
 
     def add_group(group: int) -> NDArray[np.float64]:
-        out, scratch = (
-            np.zeros((n_columns + 1, n_columns + 1)),
-            new_scratch(n_columns + 1, rows, dtype),
-        )
+        out = np.zeros((n_columns + 1, n_columns + 1))
+        scratch = new_scratch(n_columns + 1, rows, dtype)
         scratch[-1] = 1.0
         first = group * length
         stop = min(first + length, n)
