@@ -216,10 +216,10 @@ class TestExactness:
         assert result.converged
 
     # Around registers, blocks of columns, panels, chunks; and where each kernel begins.
-    @pytest.mark.parametrize("d", [1, 2, 3, 4, 5, 7, 8, 9, 11, 12, 13, 17, 23, 24, 25, 26, 61])
+    @pytest.mark.parametrize("d", [*range(1, 18), 23, 24, 25, 26, 61])
     @pytest.mark.parametrize("order", ["C", "F"])
     def test_of_every_number_of_columns(self, d, order, rng):
-        for n in (1, 8, 15, 17, 33, 191, 192, 193, 400):
+        for n in (1, 4, 8, 15, 17, 33, 191, 192, 193, 520):
             X = np.array(3 + rng.standard_normal((n, d)).astype("f4"), order=order)
             y = rng.standard_normal(n).astype("f4")
             weight = rng.uniform(0.5, 2.0, n).astype("f4") if d % 2 else None
@@ -263,10 +263,24 @@ class TestBits:
         assert [n_threads for _, n_threads in asked] == [1, 2, 3, 8, 1]
         assert min(n_groups for n_groups, _ in asked) > 3
 
-    def test_in_any_place(self, backend, dtype, rng):
-        X, y = rng.standard_normal((500, 3)).astype(dtype), rng.standard_normal(500).astype(dtype)
+    @pytest.mark.parametrize("d", [3, 5, 12, 17])
+    def test_in_any_place(self, backend, dtype, d, rng):
+        values = rng.standard_normal(700 * (d + 1)).astype(dtype)
+        X, y = values[: 700 * d].reshape(700, d), values[700 * d :]
         once = Moments.of(X, y, backend=backend)
-        assert Moments.of(X.copy(), y.copy(), backend=backend) == once
+        for first in range(1, 9):
+            room = np.empty(first + values.size, dtype)
+            room[first:] = values
+            moved, y_moved = room[first : first + X.size].reshape(X.shape), room[first + X.size :]
+            assert Moments.of(moved, y_moved, backend=backend) == once
+
+    # Lanes that no feature fills are read from the next row: they must have no effect.
+    @pytest.mark.parametrize("d", [2, 3, 5, 6, 7, 9, 15])
+    def test_whatever_lies_between_the_rows(self, dtype, d, rng):
+        room = np.full((100, d + 9), np.nan, dtype)
+        X, y = room[:, :d], rng.standard_normal(100).astype(dtype)
+        X[:] = rng.standard_normal((100, d))
+        assert Moments.of(X, y) == Moments.of(X.copy(), y)
 
 
 class TestMemory:

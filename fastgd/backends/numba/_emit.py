@@ -111,6 +111,17 @@ def multiply_add(b: Builder, left: Value, right: Value, added: Value) -> Value:
     return b.call(function, [left, right, added])
 
 
+def square_root(b: Builder, value: Value) -> Value:
+    """The root of a scalar or, element by element, of a vector."""
+    kind = value.type
+    if isinstance(kind, ir.VectorType):
+        name = f"llvm.sqrt.v{kind.count}{kind.element.intrinsic_name}"
+    else:
+        name = f"llvm.sqrt.{kind.intrinsic_name}"
+    function = b.module.declare_intrinsic(name, (), ir.FunctionType(kind, [kind]))
+    return b.call(function, [value])
+
+
 def tree_sum(b: Builder, values: Sequence[Value]) -> Value:
     """The sum of `values`, added in pairs."""
     values = list(values)

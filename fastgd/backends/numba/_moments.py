@@ -11,10 +11,12 @@ from fastgd._arrays import Floats, aligned_zeros
 from fastgd._problem import Problem
 from fastgd._threads import ordered_sum
 from fastgd.backends import RawMoments
-from fastgd.backends.numba import _few, _gram, _pack
+from fastgd.backends.numba import _few, _gram, _outer, _pack
+from fastgd.backends.numba._assemble import Kernel
 from fastgd.backends.numba._choice import group_rows
 from fastgd.backends.numba._compile import compiled
-from fastgd.backends.numba._moments_kernels import FEW_KERNELS, KERNELS, PACKED_ROWS
+from fastgd.backends.numba._gram import PACKED_ROWS
+from fastgd.backends.numba._moments_kernels import FEW_KERNELS, KERNELS
 from fastgd.backends.numba._signatures import moments_signature
 
 # Rows of a chunk: a panel of its columns, of float64, stays in the nearest cache.
@@ -54,14 +56,8 @@ def _read_about(
     n, d = X.shape
     n_columns = d + y.shape[1]
     dtype = X.dtype if precision == "single" else np.dtype(np.float64)
-    layout_X, fixed_X = choose_pack(X)
-    layout_y, fixed_y = choose_pack(y)
+    kernel, fixed_X, fixed_y = choose_kernel(X, y, dtype)
     key = (X.dtype, y.dtype, weight is not None, dtype, len(fixed_X), len(fixed_y))
-    kernel = KERNELS[layout_X, layout_y]
-    if d <= _few.MOST_FEATURES and y.shape[1] == 1 and layout_y == "columns":
-        fixed_X = (0.0,) * d
-        key = (X.dtype, y.dtype, weight is not None, dtype, d, len(fixed_y))
-        kernel = FEW_KERNELS[layout_X]
     add_rows = compiled(kernel, key, moments_signature)
 
     length = moments_rows(problem, n_columns)
@@ -88,6 +84,21 @@ def _read_about(
         scatter[j, j:] -= shift[j] * shift[j:] * weights
         scatter[j + 1 :, j] = scatter[j, j + 1 :]
     return RawMoments(weights, pivot + shift, scatter.copy())
+
+
+def choose_kernel(
+    X: Floats, y: Floats, dtype: np.dtype[Any]
+) -> tuple[Kernel, tuple[float, ...], tuple[float, ...]]:
+    """A kernel, and tuples whose lengths fix the numbers of columns where those count."""
+    layout_X, fixed_X = choose_pack(X)
+    layout_y, fixed_y = choose_pack(y)
+    d = X.shape[1]
+    if y.shape[1] == 1 and layout_y == "columns":
+        if d <= _few.MOST_FEATURES:
+            return FEW_KERNELS[layout_X], (0.0,) * d, fixed_y
+        if d <= _outer.MOST_FEATURES and layout_X != "columns" and dtype == np.float64:
+            return FEW_KERNELS["rows"], (0.0,) * d, fixed_y
+    return KERNELS[layout_X, layout_y], fixed_X, fixed_y
 
 
 def chunk_rows(n_columns: int, itemsize: int, most: int) -> int:

@@ -17,11 +17,10 @@ from numba import types
 from numba.core import cgutils
 
 from fastgd.backends.numba import _emit as emit
-from fastgd.backends.numba import _few, _gram, _pack
+from fastgd.backends.numba import _few, _gram, _outer, _pack
 from fastgd.backends.numba._assemble import Kernel
 from fastgd.backends.numba._emit import Builder, Value, const
-
-PACKED_ROWS = 16
+from fastgd.backends.numba._gram import PACKED_ROWS
 
 
 class Packing:
@@ -83,10 +82,9 @@ class Packing:
 
     def _pack_roots(self, first: Value, n_rows: Value) -> None:
         b = self._b
-        sqrt = b.module.declare_intrinsic("llvm.sqrt", [emit.DOUBLE])
         with emit.loop(b, const(0), n_rows) as i:
             s = b.load(b.gep(self._arrays[2].data, [b.add(first, i)]))
-            root = b.call(sqrt, [emit.convert(b, s, emit.DOUBLE)])
+            root = emit.square_root(b, emit.convert(b, s, emit.DOUBLE))
             b.store(emit.convert(b, root, self._kept), self._root(i))
 
     def _pack(self, k: int, first: Value, n_rows: Value, column: Value) -> None:
@@ -154,15 +152,14 @@ def _write_few(context: Any, b: Builder, signature: Any, args: Any, layout: str)
     X = emit.arrays(context, b, signature, args)[0]
     start, stop = args[8], args[9]
     n = cgutils.unpack_tuple(b, X.shape, 2)[0]
-    lanes = const(emit.register_lanes(context.get_value_type(signature.args[0].dtype)))
-    rows_follow = const(1 if layout == "few" else 0)
+    element = emit.DOUBLE if layout == "rows" else context.get_value_type(signature.args[0].dtype)
+    lanes = const(emit.register_lanes(element))
+    rows_follow = const(0 if layout == "columns" else 1)
     last = emit.smaller(b, stop, b.sub(n, rows_follow))
     n_tiles = b.sdiv(b.sub(last, start), lanes)
     typed = list(zip(signature.args, args, strict=True))
     index = types.int64
-    emit.call(
-        context, b, _few.TILES[layout], *typed[:5], typed[7], (index, start), (index, n_tiles)
-    )
+    emit.call(context, b, TILES[layout], *typed[:5], typed[7], (index, start), (index, n_tiles))
     done = b.add(start, b.mul(n_tiles, lanes))
     _add_remaining(context, b, signature, args, done, stop)
 
@@ -170,7 +167,7 @@ def _write_few(context: Any, b: Builder, signature: Any, args: Any, layout: str)
 def _add_remaining(
     context: Any, b: Builder, signature: Any, args: Any, start: Value, stop: Value
 ) -> None:
-    """Rows of very few features that fill no tile, one by one."""
+    """Rows of few features that fill no tile, one by one."""
     arrays = emit.arrays(context, b, signature, args)
     weight, pivot, out = (arrays[i] for i in (2, 3, 7))
     d = signature.args[4].count
@@ -201,8 +198,8 @@ KERNELS = {
     layouts: Kernel("moments_{}_{}".format(*layouts), partial(_write_products, layouts=layouts))
     for layouts in product(_pack.PACKS, _pack.PACKS)
 }
-# Of very few features, and one target.
+# Of few features and one target.
+TILES = {**_few.TILES, "rows": _outer.add_tiles}
 FEW_KERNELS = {
-    layout: Kernel(f"moments_of_{layout}", partial(_write_few, layout=layout))
-    for layout in _few.TILES
+    layout: Kernel(f"moments_of_{layout}", partial(_write_few, layout=layout)) for layout in TILES
 }
