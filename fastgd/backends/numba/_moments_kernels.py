@@ -169,28 +169,31 @@ def _add_remaining(
 ) -> None:
     """Rows of few features that fill no tile, one by one."""
     arrays = emit.arrays(context, b, signature, args)
-    weight, pivot, out = (arrays[i] for i in (2, 3, 7))
-    d = signature.args[4].count
-    z = cgutils.alloca_once(b, emit.DOUBLE, size=d + 2)
+    X, weight, pivot, out = (arrays[i] for i in (0, 2, 3, 7))
+    z = cgutils.alloca_once(b, emit.DOUBLE, size=signature.args[4].count + 2)
+    # Their number is fixed, but loops over a number in memory are not unrolled: quicker to compile.
+    d = cgutils.unpack_tuple(b, X.shape, 2)[1]
+    n_columns = b.add(d, const(2))
 
-    def shifted(k: int, i: Value, j: Value, column: Value) -> Value:
+    def keep_shifted(k: int, i: Value, j: Value, column: Value) -> None:
         place = cgutils.get_item_pointer(context, b, signature.args[k], arrays[k], [i, j])
         shift = b.load(b.gep(pivot.data, [column]))
-        return b.fsub(emit.convert(b, b.load(place), emit.DOUBLE), shift)
+        shifted = b.fsub(emit.convert(b, b.load(place), emit.DOUBLE), shift)
+        b.store(shifted, b.gep(z, [column]))
 
+    b.store(emit.DOUBLE(1.0), b.gep(z, [b.add(d, const(1))]))
     with emit.loop(b, start, stop) as i:
-        for j in range(d):
-            b.store(shifted(0, i, const(j), const(j)), b.gep(z, [const(j)]))
-        b.store(shifted(1, i, const(0), const(d)), b.gep(z, [const(d)]))
-        b.store(emit.DOUBLE(1.0), b.gep(z, [const(d + 1)]))
-        with emit.loop(b, const(0), const(d + 2)) as j:
+        with emit.loop(b, const(0), d) as j:
+            keep_shifted(0, i, j, j)
+        keep_shifted(1, i, const(0), d)
+        with emit.loop(b, const(0), n_columns) as j:
             left = b.load(b.gep(z, [j]))
             if weight is not None:
                 s = emit.convert(b, b.load(b.gep(weight.data, [i])), emit.DOUBLE)
                 left = b.fmul(s, left)
-            with emit.loop(b, j, const(d + 2)) as k:
+            with emit.loop(b, j, n_columns) as k:
                 term = b.fmul(left, b.load(b.gep(z, [k])))
-                emit.add_to_memory(b, term, out.data, b.add(b.mul(j, const(d + 2)), k))
+                emit.add_to_memory(b, term, out.data, b.add(b.mul(j, n_columns), k))
 
 
 # By the layouts of the features and of the targets.
