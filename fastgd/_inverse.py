@@ -63,7 +63,7 @@ def inverse_of(matrix: Array) -> Inverse:
     correlation.flat[:: n + 1] = 1.0  # of a column of zeros, too: its solution is scaled by 0
     by_cholesky = _by_cholesky(correlation)
     factors = by_cholesky or _by_eigenvectors(correlation)
-    rank = factors.rank - (n - np.count_nonzero(size))
+    rank = factors.rank - (n - int(np.count_nonzero(size)))
 
     def solve(b: Array) -> Array:
         scale = inverse_size if b.ndim == 1 else inverse_size[:, np.newaxis]
@@ -96,7 +96,7 @@ class _Block(NamedTuple):
 
 def _by_cholesky(matrix: Array) -> _Factors | None:
     n = len(matrix)
-    lower, blocks = np.zeros_like(matrix), []
+    lower, blocks = np.zeros(matrix.shape), []
     for start in range(0, n, BLOCK):
         stop = min(start + BLOCK, n)
         block, done, left = slice(start, stop), slice(0, start), lower[start:stop, :start]
@@ -121,7 +121,7 @@ def _by_cholesky(matrix: Array) -> _Factors | None:
         return x
 
     def diagonal_of_inverse() -> Array:
-        whole = np.zeros_like(lower)
+        whole = np.zeros(lower.shape)
         for block, inverse, left, _ in blocks:
             whole[block, block] = inverse
             if block.start:
@@ -141,7 +141,7 @@ def _inverse_of_triangle(lower: Array) -> Array:
     n = len(lower)
     if n <= LEAST_BLOCK:
         return np.asarray(np.linalg.inv(lower), np.float64)
-    half, inverse = n // 2, np.zeros_like(lower)
+    half, inverse = n // 2, np.zeros(lower.shape)
     inverse[:half, :half] = top = _inverse_of_triangle(lower[:half, :half])
     inverse[half:, half:] = bottom = _inverse_of_triangle(lower[half:, half:])
     inverse[half:, :half] = -bottom @ (lower[half:, :half] @ top)

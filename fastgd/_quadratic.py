@@ -69,7 +69,7 @@ def quadratic_of(moments: Moments) -> Quadratic:
     else:
         minimum = inverse.solve(products)
         minimum = minimum + inverse.solve(products - product(scatter, minimum))
-        squares = float(np.diagonal(moments.scatter)[d:].sum())
+        squares = float(moments.scatter.diagonal()[d:].sum())
         least = max(squares - float((products * minimum).sum()), 0.0)
     return Quadratic(
         scatter,

@@ -42,7 +42,7 @@ def read_moments(problem: Problem, n_threads: int | None, precision: str) -> Raw
     pivot = typical_row(problem.X, y)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         raw = _read_about(problem, y, pivot, n_threads, precision)
-        far = raw.weights * (raw.mean - pivot) ** 2 > FAR * np.diagonal(raw.scatter)
+        far = raw.weights * (raw.mean - pivot) ** 2 > FAR * raw.scatter.diagonal()
         if far.any() and np.isfinite(raw.mean).all():
             raw = _read_about(problem, y, raw.mean, n_threads, precision)
     return raw
