@@ -61,7 +61,7 @@ class Coordinates(NamedTuple):
         v = coef * self.along(self.scale)
         if not self.fit_intercept:
             return v.ravel()
-        return _flat(v, intercept + self.center @ coef)
+        return _flat(v, intercept + self.center.dot(coef))
 
     def from_params(
         self, params: NDArray[np.float64]
@@ -71,7 +71,7 @@ class Coordinates(NamedTuple):
         coef = v * self.along(self.inverse_scale)
         if not self.fit_intercept:
             return coef, np.zeros(self.targets) if self.targets else 0.0
-        intercept = c - self.center @ coef
+        intercept = c - self.center.dot(coef)
         return coef, intercept if self.targets else float(intercept)
 
     def gradient(
@@ -99,7 +99,7 @@ class Coordinates(NamedTuple):
         coef, intercept = self.from_params(params)
         spread, far, apart = self.rounding_terms(epsilon)
         by_intercept = apart * float(np.square(intercept).sum())
-        return epsilon**2 * (float((spread @ coef**2).sum()) + loss * far + by_intercept)
+        return epsilon**2 * (float(spread.dot(coef**2).sum()) + loss * far + by_intercept)
 
     def rounding_terms(self, epsilon: float) -> tuple[NDArray[np.float64], float, float]:
         """The factors of ``coef**2``, of the loss and of ``intercept**2`` in `rounding`.
