@@ -97,7 +97,8 @@ def _about_mean(
     for first in range(0, n, STRIP_ROWS):
         rows = slice(first, first + STRIP_ROWS)
         scatter[rows] -= np.multiply.outer(shift[rows], shift) * weights
-    return np.where(np.tri(n, dtype=bool), scatter.T, scatter)
+    order = np.arange(n)
+    return np.where(order[:, np.newaxis] > order, scatter.T, scatter)
 
 
 def chunk_rows(n_columns: int, itemsize: int, most: int) -> int:
