@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Collection
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 def real(name: str, value: object, *, positive: bool = False) -> float:
     """A finite real number; greater than zero if `positive`, else not negative."""
     bound = "greater than 0" if positive else "0 or more"
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+    if type(value) is not float and (isinstance(value, bool) or not isinstance(value, Real)):
         raise TypeError(f"{name} must be a real number {bound}, got {describe(value)}")
     try:
         number = float(value)
@@ -29,7 +29,7 @@ def real(name: str, value: object, *, positive: bool = False) -> float:
 
 def integer(name: str, value: object, *, least: int) -> int:
     """A whole number of at least `least`."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
+    if type(value) is not int and (isinstance(value, bool) or not isinstance(value, Integral)):
         raise TypeError(f"{name} must be an integer of at least {least}, got {describe(value)}")
     if value < least:
         raise ValueError(f"{name} must be an integer of at least {least}, got {shortened(value)}")
@@ -43,11 +43,10 @@ def flag(name: str, value: object) -> bool:
     return bool(value)
 
 
-def choice(name: str, value: object, valid: Iterable[str]) -> str:
+def choice(name: str, value: object, valid: Collection[str]) -> str:
     """One of the names in `valid`."""
-    names = list(valid)
-    if not isinstance(value, str) or value not in names:
-        listed = ", ".join(repr(known) for known in names)
+    if not isinstance(value, str) or value not in valid:
+        listed = ", ".join(repr(known) for known in valid)
         raise ValueError(f"{name} must be one of {listed}; got {describe(value)}")
     return value
 

@@ -19,7 +19,7 @@ from fastgd._settings import Settings
 from fastgd._shortest import shortest
 from fastgd._step import rounding_unit
 from fastgd._strategy import Reader
-from fastgd.methods import Tuning, load_method
+from fastgd.methods import Method, Tuning, load_method
 
 # Plain steps come first where the moments of the sample cost more reads than this.
 CHEAP_SAMPLE = 16.0
@@ -39,6 +39,7 @@ def descend_conjugate(
     if read.solution is not None:
         return _at_once(read, objective, start, source, settings, watch)
     point, losses, done = start, [start.loss], 0
+    method = load_method("cg")
     for limit, make in _stages(read, objective, source, settings):
         if done >= settings.max_iter:
             break
@@ -52,8 +53,8 @@ def descend_conjugate(
         descent = descend(
             objective,
             point,
-            load_method("cg").init(point.params, tuning),
-            _from(point, preconditioner.guess),
+            method.init(point.params, tuning),
+            _from(point, preconditioner.guess, method),
             judge,
             min(limit, settings.max_iter - done),
             watch_on,
@@ -98,17 +99,16 @@ def _at_once(
 
 
 def _from(
-    start: Point, guess: NDArray[np.float64] | None
+    start: Point, guess: NDArray[np.float64] | None, method: Method
 ) -> Callable[[int, Point, Any], tuple[NDArray[np.float64], Any]]:
     """Steps of the method from the guess, if there is one and it is no worse than `start`."""
-    step = load_method("cg").step
 
     def advance(epoch: int, point: Point, state: Any) -> tuple[NDArray[np.float64], Any]:
         if epoch == 1 and guess is not None:
             return guess, state
         if epoch == 2 and guess is not None and point.loss > start.loss:
             point = start
-        return step(point.gradient, state, point.params, 0.0, lambda params, rate: params)
+        return method.step(point.gradient, state, point.params, 0.0, lambda params, rate: params)
 
     return advance
 

@@ -184,7 +184,7 @@ class NewtonConvergence(Convergence):
 
     def excess(self, point: Point, state: Any = None) -> float:
         solved = point.gradient if self.precondition is None else self.precondition(point.gradient)
-        decrement = float(point.gradient @ solved) / 2.0
+        decrement = float(point.gradient.dot(solved)) / 2.0
         if decrement <= 0.0:
             return 0.0
         if math.isfinite(self.floor) and decrement / self.floor > self.tol * point.loss:

@@ -61,7 +61,7 @@ class Coordinates(NamedTuple):
         v = coef * self.along(self.scale)
         if not self.fit_intercept:
             return v.ravel()
-        return np.append(v, intercept + self.center @ coef)
+        return _flat(v, intercept + self.center.dot(coef))
 
     def from_params(
         self, params: NDArray[np.float64]
@@ -71,16 +71,16 @@ class Coordinates(NamedTuple):
         coef = v * self.along(self.inverse_scale)
         if not self.fit_intercept:
             return coef, np.zeros(self.targets) if self.targets else 0.0
-        intercept = c - self.center @ coef
+        intercept = c - self.center.dot(coef)
         return coef, intercept if self.targets else float(intercept)
 
     def gradient(
         self, by_coef: NDArray[np.float64], by_intercept: float | NDArray[np.float64]
     ) -> NDArray[np.float64]:
         """The gradient by the parameters, by the chain rule."""
-        by_v = by_coef - np.multiply.outer(self.center, by_intercept)
+        by_v = by_coef - self.along(self.center) * by_intercept
         by_v = by_v * self.along(self.inverse_scale)
-        return np.append(by_v, by_intercept) if self.fit_intercept else by_v.ravel()
+        return _flat(by_v, by_intercept) if self.fit_intercept else by_v.ravel()
 
     def user_gradient(self, gradient: NDArray[np.float64]) -> NDArray[np.float64]:
         """The gradient by coefficients and intercept, from that by the parameters."""
@@ -88,7 +88,7 @@ class Coordinates(NamedTuple):
         by_coef = v * self.along(self.scale)
         if not self.fit_intercept:
             return by_coef.ravel()
-        return np.append(by_coef + np.multiply.outer(self.center, c), c)
+        return _flat(by_coef + self.along(self.center) * c, c)
 
     def rounding(self, params: NDArray[np.float64], loss: float, epsilon: float) -> float:
         """The excess loss that rounding each product once would make.
@@ -98,8 +98,8 @@ class Coordinates(NamedTuple):
         """
         coef, intercept = self.from_params(params)
         spread, far, apart = self.rounding_terms(epsilon)
-        terms = float((spread @ coef**2).sum()) + loss * far + apart * float(np.sum(intercept**2))
-        return epsilon**2 * terms
+        by_intercept = apart * float(np.square(intercept).sum())
+        return epsilon**2 * (float(spread.dot(coef**2).sum()) + loss * far + by_intercept)
 
     def rounding_terms(self, epsilon: float) -> tuple[NDArray[np.float64], float, float]:
         """The factors of ``coef**2``, of the loss and of ``intercept**2`` in `rounding`.
@@ -116,6 +116,15 @@ class Coordinates(NamedTuple):
         return rows[: len(self.scale)], rows[-1]
 
 
+def _flat(
+    features: NDArray[np.float64], intercept: float | NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Numbers of the features and then of the intercept, one after the other."""
+    both = np.empty((len(features) + 1, *features.shape[1:]))
+    both[:-1], both[-1] = features, intercept
+    return both.ravel()
+
+
 def literal(n_features: int, fit_intercept: bool, targets: tuple[int, ...] = ()) -> Coordinates:
     """The user's own coordinates."""
     one = np.ones(n_features)
@@ -126,11 +135,12 @@ def standardised(
     columns: ColumnStatistics, fit_intercept: bool, targets: tuple[int, ...] = ()
 ) -> Coordinates:
     """Columns of mean 0 and deviation 1; without an intercept, of root mean square 1."""
+    n = len(columns.mean)
     if fit_intercept:
         center = columns.mean
         scale = np.where(columns.deviation > CONSTANT * np.abs(center), columns.deviation, 0.0)
     else:
-        center = np.zeros_like(columns.mean)
+        center = np.zeros(n)
         scale = np.hypot(columns.mean, columns.deviation)
-    inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
+    inverse = np.divide(1.0, scale, out=np.zeros(n), where=scale > 0)
     return Coordinates(center, scale, inverse, fit_intercept, targets)

@@ -38,7 +38,7 @@ MOST_FEATURES = 4096
 # decomposition of X has its root: up to 1e4, no more than 2 or 3 digits apart, of 12 (measured on
 # polynomials and on columns close to sums of others). Of float32 columns, whose QR decomposition
 # has far fewer digits, double moments leave more than float32 holds up to 1e9.
-MOST_INFLATION = {"float64": 1e4, "float32": 1e9}
+MOST_INFLATION = {np.dtype(np.float64): 1e4, np.dtype(np.float32): 1e9}
 # And where solving in double-double takes no longer than so many features do.
 MOST_EXACT_FEATURES = 256
 
@@ -49,7 +49,7 @@ def exact_pays(inflation: float, n_features: int, dtype: np.dtype[np.floating]) 
     A float32 column that the others explain to its own rounding is not determined by the data,
     whatever the digits: there double has to do.
     """
-    if n_features > MOST_EXACT_FEATURES or inflation <= MOST_INFLATION[dtype.name]:
+    if n_features > MOST_EXACT_FEATURES or inflation <= MOST_INFLATION[dtype]:
         return False
     return dtype == np.float64 or inflation < 1.0 / float(np.finfo(dtype).eps) ** 2
 

@@ -15,7 +15,7 @@ from fastgd._convergence import Convergence
 from fastgd._coordinates import Coordinates, literal, standardised
 from fastgd._loop import GROWTH, SWING, Descent, descend
 from fastgd._objective import Objective, Point
-from fastgd._problem import Problem, Source, check_finite_sums
+from fastgd._problem import Problem, Source
 from fastgd._replay import descend_quadratic
 from fastgd._result import StopReason
 from fastgd._settings import Settings
@@ -28,9 +28,7 @@ def choose_coordinates(problem: Source, read: Reader, settings: Settings) -> Coo
     """The user's own for a literal learning rate, else standardised ones."""
     if settings.learning_rate is not None:
         return literal(problem.n_features, settings.fit_intercept, problem.targets)
-    columns = read.column_statistics()
-    check_finite_sums(problem, columns.mean, columns.deviation)
-    return standardised(columns, settings.fit_intercept, problem.targets)
+    return standardised(read.column_statistics(), settings.fit_intercept, problem.targets)
 
 
 def run(

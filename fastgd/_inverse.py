@@ -56,20 +56,21 @@ def inverse_of(matrix: Array) -> Inverse:
     drown the small. Cholesky serves where every pivot is clear of rounding; else eigenvectors,
     whose directions without curvature are left out.
     """
-    size = np.sqrt(np.maximum(np.diagonal(matrix), 0.0))
-    inverse_size = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0.0)
+    n = len(matrix)
+    size = np.sqrt(np.maximum(matrix.diagonal(), 0.0))
+    inverse_size = np.divide(1.0, size, out=np.zeros(n), where=size > 0.0)
     correlation = matrix * inverse_size * inverse_size[:, np.newaxis]
-    np.fill_diagonal(correlation, 1.0)  # of a column of zeros, too: its solution is scaled by 0
+    correlation.flat[:: n + 1] = 1.0  # of a column of zeros, too: its solution is scaled by 0
     by_cholesky = _by_cholesky(correlation)
     factors = by_cholesky or _by_eigenvectors(correlation)
-    rank = factors.rank - int((size == 0.0).sum())
+    rank = factors.rank - (n - int(np.count_nonzero(size)))
 
     def solve(b: Array) -> Array:
         scale = inverse_size if b.ndim == 1 else inverse_size[:, np.newaxis]
         return scale * factors.solve(scale * b)
 
     def inflation() -> float:
-        if rank < int((size > 0.0).sum()):
+        if factors.rank < n:
             return math.inf
         return float(factors.diagonal().max())
 
@@ -84,51 +85,63 @@ class _Factors(NamedTuple):
     rank: int
 
 
+class _Block(NamedTuple):
+    """Some columns of a triangle: the inverse of their corner, and what lies beside and below."""
+
+    place: slice
+    inverse: Array
+    left: Array
+    below: Array
+
+
 def _by_cholesky(matrix: Array) -> _Factors | None:
     n = len(matrix)
-    blocks = [slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
-    lower, diagonals = np.zeros_like(matrix), []
-    for block in blocks:
-        rows, done = slice(block.start, n), slice(0, block.start)
-        panel = matrix[rows, block] - product(lower[rows, done], lower[block, done].T)
-        size = block.stop - block.start
+    lower, blocks = np.zeros(matrix.shape), []
+    for start in range(0, n, BLOCK):
+        stop = min(start + BLOCK, n)
+        block, done, left = slice(start, stop), slice(0, start), lower[start:stop, :start]
+        panel = _less(matrix[start:, block], lower[start:, done], left.T)
         try:
-            corner = np.linalg.cholesky(panel[:size]).astype(np.float64, copy=False)
+            corner = np.linalg.cholesky(panel[: stop - start]).astype(np.float64, copy=False)
         except np.linalg.LinAlgError:
             return None
-        if float(np.diagonal(corner).min()) ** 2 < LEAST_PIVOT:
+        if float(corner.diagonal().min()) ** 2 < LEAST_PIVOT:
             return None
-        diagonals.append(_inverse_of_triangle(corner))
-        lower[rows, block] = product(panel, diagonals[-1].T)
+        inverse, below = _inverse_of_triangle(corner), lower[stop:, block]
+        if len(below):
+            below[...] = product(panel[stop - start :], inverse.T)
+        blocks.append(_Block(block, inverse, left, below))
 
     def solve(b: Array) -> Array:
         x = b.copy()
-        for block, diagonal in zip(blocks, diagonals, strict=True):
-            above = product(lower[block, : block.start], x[: block.start])
-            x[block] = product(diagonal, x[block] - above)
-        for block, diagonal in zip(blocks[::-1], diagonals[::-1], strict=True):
-            below = product(lower[block.stop :, block].T, x[block.stop :])
-            x[block] = product(diagonal.T, x[block] - below)
+        for block, inverse, left, _ in blocks:
+            x[block] = product(inverse, _less(x[block], left, x[: block.start]))
+        for block, inverse, _, below in reversed(blocks):
+            x[block] = product(inverse.T, _less(x[block], below.T, x[block.stop :]))
         return x
 
     def diagonal_of_inverse() -> Array:
-        inverse = np.zeros_like(lower)
-        for block, diagonal in zip(blocks, diagonals, strict=True):
-            done = slice(0, block.start)
-            inverse[block, done] = -product(
-                diagonal, product(lower[block, done], inverse[done, done])
-            )
-            inverse[block, block] = diagonal
-        return np.asarray((inverse**2).sum(axis=0))
+        whole = np.zeros(lower.shape)
+        for block, inverse, left, _ in blocks:
+            whole[block, block] = inverse
+            if block.start:
+                before = whole[: block.start, : block.start]
+                whole[block, : block.start] = -product(inverse, product(left, before))
+        return np.asarray((whole**2).sum(axis=0))
 
     return _Factors(solve, diagonal_of_inverse, n)
+
+
+def _less(x: Array, a: Array, b: Array) -> Array:
+    """``x - a @ b``, which is `x` where there are no columns of `a`."""
+    return x - product(a, b) if len(b) else x
 
 
 def _inverse_of_triangle(lower: Array) -> Array:
     n = len(lower)
     if n <= LEAST_BLOCK:
         return np.asarray(np.linalg.inv(lower), np.float64)
-    half, inverse = n // 2, np.zeros_like(lower)
+    half, inverse = n // 2, np.zeros(lower.shape)
     inverse[:half, :half] = top = _inverse_of_triangle(lower[:half, :half])
     inverse[half:, half:] = bottom = _inverse_of_triangle(lower[half:, half:])
     inverse[half:, :half] = -bottom @ (lower[half:, :half] @ top)

@@ -78,9 +78,8 @@ def descend(
             return Descent(point, losses, StopReason.CONVERGED, state)
         if stalls and epoch - 1 - least_epoch >= STALLED_EPOCHS:
             return Descent(point, losses, StopReason.STALLED, state)
-        with np.errstate(over="ignore", invalid="ignore"):  # seen to by is_finite below
-            params, state = advance(epoch, point, state)
-            following = evaluate(params)
+        params, state = advance(epoch, point, state)
+        following = evaluate(params)
         if not following.is_finite:
             return Descent(point, losses, StopReason.DIVERGED, state)
         previous, point = point, following

@@ -160,7 +160,7 @@ class Moments:
 
     def small_columns(self) -> NDArray[np.bool_]:
         """Columns that vary so little that their squares may have underflowed."""
-        return np.diagonal(self.scatter) <= SMALL**2 * max(self.weight_sum, 1.0)
+        return self.scatter.diagonal() <= SMALL**2 * max(self.weight_sum, 1.0)
 
     def explain(self) -> None:
         """Nothing: all numbers are finite."""
@@ -362,7 +362,7 @@ def moments_of(problem: Problem, backend: str, precision: str, n_threads: int | 
         raw, low = exact.rounded, exact.low
     else:
         raw = module.moments(problem, n_threads, precision)
-    check_finite_sums(problem, raw.weights, raw.mean, raw.scatter)
+    check_finite_sums(problem, raw.scatter)  # a mean that is not finite shows in it, too
     return Moments(
         n_samples=problem.n_samples,
         weight_sum=raw.weights,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._arrays import all_finite
 from fastgd._coordinates import Coordinates
 from fastgd._penalty import NO_PENALTY, Penalty
 from fastgd.backends import Pass, Sums
@@ -25,11 +25,7 @@ class Value(NamedTuple):
 
     @property
     def is_finite(self) -> bool:
-        return (
-            math.isfinite(self.mse)
-            and bool(np.isfinite(self.intercept_gradient).all())
-            and bool(np.isfinite(self.gradient).all())
-        )
+        return all_finite(self.mse, self.intercept_gradient, self.gradient)
 
 
 def value_from_sums(sums: Sums, reduction: str) -> Value:
@@ -55,11 +51,7 @@ class Point(NamedTuple):
 
     @property
     def is_finite(self) -> bool:
-        return (
-            math.isfinite(self.loss)
-            and bool(np.isfinite(self.gradient).all())
-            and bool(np.isfinite(self.params).all())
-        )
+        return all_finite(self.loss, self.gradient, self.params)
 
 
 @dataclass(frozen=True)

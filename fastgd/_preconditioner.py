@@ -113,7 +113,7 @@ def _params(
 ) -> Array:
     """Of a model whose residuals have mean 0; columns without a scale are the intercept's."""
     coef = coef * coordinates.along(np.sign(coordinates.scale))
-    return coordinates.to_params(coef, target_mean - mean @ coef)
+    return coordinates.to_params(coef, target_mean - mean.dot(coef))
 
 
 def _penalised(curvature: Array, mean: Array, coordinates: Coordinates, ridge: float) -> Array:

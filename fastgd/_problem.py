@@ -14,6 +14,7 @@ from fastgd import _check
 from fastgd._arrays import (
     SMALL,
     Floats,
+    all_finite,
     as_column,
     as_features,
     as_targets,
@@ -189,7 +190,7 @@ def _place(problem: Problem, name: str, row: int, column: list[int]) -> str:
 
 def check_finite_sums(source: Source, *sums: float | NDArray[np.float64]) -> None:
     """Raise if what was summed over the data is not finite, and say why."""
-    if not all(np.isfinite(part).all() for part in sums):
+    if not all_finite(*sums):
         source.explain()
         raise OverflowError(
             "X, y and the initial coefficients are finite, but so large that sums of their squares "

@@ -17,7 +17,9 @@ LEAST_SHARED = 96**2
 def product(a: Array, b: Array) -> Array:
     """``a @ b`` of a matrix and a vector or matrix, in pieces that no threads share."""
     if b.ndim == 1:
-        return _by_rows(a, b, max((LEAST_SHARED - 1) // max(len(b), 1), 1))
+        if a.size < LEAST_SHARED:
+            return np.asarray(a @ b)
+        return _by_rows(a, b, max((LEAST_SHARED - 1) // len(b), 1))
     out = np.zeros((len(a), b.shape[1]))
     for left in range(0, b.shape[1], ROWS):
         for first in range(0, len(b), DEPTH):

@@ -45,7 +45,7 @@ class Quadratic:
         """The sums that a pass over the data would give."""
         away = coef - self.minimum
         slope = product(self.scatter, away)
-        residual = self.mean @ coef - self.target_mean + intercept
+        residual = self.mean.dot(coef) - self.target_mean + intercept
         total = self.weights * residual
         squares = float((slope * away).sum()) + self.least + float((total * residual).sum())
         products = slope + np.multiply.outer(self.mean, total)
@@ -69,7 +69,7 @@ def quadratic_of(moments: Moments) -> Quadratic:
     else:
         minimum = inverse.solve(products)
         minimum = minimum + inverse.solve(products - product(scatter, minimum))
-        squares = float(np.diagonal(moments.scatter)[d:].sum())
+        squares = float(moments.scatter.diagonal()[d:].sum())
         least = max(squares - float((products * minimum).sum()), 0.0)
     return Quadratic(
         scatter,

@@ -14,7 +14,7 @@ from fastgd._exact import Solution, solution
 from fastgd._inverse import inverse_of
 from fastgd._moments import Moments
 from fastgd._penalty import Penalty
-from fastgd._problem import Problem
+from fastgd._problem import Problem, check_finite_sums
 from fastgd._quadratic import Quadratic, quadratic_of
 from fastgd._reads import ArrayReads, BlockReads, Reads
 from fastgd._settings import Settings
@@ -114,10 +114,11 @@ class Reader:
         if self.moments is None:
             self._n_reads += 1
             columns = self._reads.column_statistics()
+            check_finite_sums(self._source, columns.mean, columns.deviation)
             self._check_not_small(columns.deviation <= SMALL)
             return columns
         d = self._source.n_features
-        variance = np.diagonal(self.moments.scatter)[:d] / self.moments.weight_sum
+        variance = self.moments.scatter.diagonal()[:d] / self.moments.weight_sum
         return ColumnStatistics(self.moments.mean[:d], np.sqrt(np.maximum(variance, 0.0)))
 
     def __call__(self, coef: NDArray[np.float64], intercept: float | NDArray[np.float64]) -> Sums:

@@ -201,7 +201,7 @@ class TestChoice:
             assert digits(result.coef, given[-4:]) >= 14.0
 
     def test_of_doubles_for_ordinary_data(self, rng):
-        X, y = nearly_collinear(rng, 10 * MOST_INFLATION["float64"] ** -0.5)
+        X, y = nearly_collinear(rng, 10 * MOST_INFLATION[np.dtype(np.float64)] ** -0.5)
         result = fit(X, y)
         assert result.moments.low is None
         assert "1 read" in result.strategy

@@ -34,15 +34,17 @@ WAITING_BYTES = 48 << 20
 THREADING_PRODUCTS = 20_000_000
 # A pivot this many squared deviations from the mean has cost too many digits.
 FAR = 1e4
+# Rows that are brought to the mean at once: a few more matrices of many columns are much memory.
+STRIP_ROWS = 64
 
 
 def read_moments(problem: Problem, n_threads: int | None, precision: str) -> RawMoments:
     """The moments of `problem`, from one read; from two where the first found a bad pivot."""
     y = problem.y.reshape(problem.n_samples, -1)
-    pivot = np.concatenate([typical_row(problem.X), typical_row(y)])
+    pivot = typical_row(problem.X, y)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         raw = _read_about(problem, y, pivot, n_threads, precision)
-        far = raw.weights * (raw.mean - pivot) ** 2 > FAR * np.diagonal(raw.scatter)
+        far = raw.weights * (raw.mean - pivot) ** 2 > FAR * raw.scatter.diagonal()
         if far.any() and np.isfinite(raw.mean).all():
             raw = _read_about(problem, y, raw.mean, n_threads, precision)
     return raw
@@ -79,11 +81,20 @@ def _read_about(
     sums = ordered_sum(add_group, n_groups, n_threads if threaded else 1, at_once)
     weights = float(n) if weight is None else float(sums[n_columns, n_columns])
     shift = sums[:n_columns, n_columns] / weights
-    scatter = sums[:n_columns, :n_columns]
-    for j in range(n_columns):  # in place: a few matrices of many columns are much memory
-        scatter[j, j:] -= shift[j] * shift[j:] * weights
-        scatter[j + 1 :, j] = scatter[j, j + 1 :]
-    return RawMoments(weights, pivot + shift, scatter.copy())
+    return RawMoments(weights, pivot + shift, _about_mean(sums, shift, weights))
+
+
+def _about_mean(
+    sums: NDArray[np.float64], shift: NDArray[np.float64], weights: float
+) -> NDArray[np.float64]:
+    """The whole scatter, from the upper triangle of `sums`, which is changed."""
+    n = len(shift)
+    scatter = sums[:n, :n]
+    for first in range(0, n, STRIP_ROWS):
+        rows = slice(first, first + STRIP_ROWS)
+        scatter[rows] -= np.multiply.outer(shift[rows], shift) * weights
+    order = np.arange(n)
+    return np.where(order[:, np.newaxis] > order, scatter.T, scatter)
 
 
 def choose_kernel(
@@ -131,14 +142,15 @@ def choose_pack(columns: Floats) -> tuple[str, tuple[float, ...]]:
     return "rows", (0.0,)
 
 
-def typical_row(columns: Floats) -> NDArray[np.float64]:
-    """The median of five rows of each column.
+def typical_row(*parts: Floats) -> NDArray[np.float64]:
+    """The median of five rows of each column, of matrices side by side.
 
     Any pivot is right; one within some deviations of the mean keeps the sums free of cancellation,
     and a median is, even where two of the five are outliers.
     """
-    rows = (len(columns) - 1) * np.arange(1, 6) // 6
-    sample = columns[rows].astype(np.float64)
+    last = len(parts[0]) - 1
+    rows = [last * k // 6 for k in range(1, 6)]
+    sample = np.concatenate([part.take(rows, axis=0) for part in parts], axis=1, dtype=np.float64)
     sample.sort(axis=0)
     typical = sample[2]
     return np.where(np.isfinite(typical), typical, 0.0)
