@@ -50,7 +50,7 @@ def test_where_all_coefficients_are_0(target, fit_intercept, backend, rng):
     others = np.column_stack([X[:, :3], X[:, 4:7], X[:, 8:], np.ones(N)])
     basis = np.linalg.qr(others)[0]
     y = np.zeros(N) if target == "zero" else y - basis @ (basis.T @ y)
-    with pytest.warns(CollinearityWarning, match=r"of X\[:, 0\], X\[:, 1\], X\[:, 3\], X\[:, 7\], "):
+    with pytest.warns(CollinearityWarning, match=r"X\[:, 1\], X\[:, 3\], X\[:, 7\], "):
         result = fit(X, y, strategy="stream", fit_intercept=fit_intercept, backend=backend)
     assert result.coef * X.std(axis=0) == pytest.approx(np.zeros(D), abs=1e-8)
 
