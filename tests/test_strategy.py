@@ -2,6 +2,7 @@
 
 import math
 import re
+from itertools import product
 
 import naive
 import numpy as np
@@ -188,9 +189,13 @@ class TestReplay:
         assert result.n_iter == 3
         assert not result.converged
 
-    @pytest.mark.parametrize("times", [1.0001, 1.01, 1.5, 10.0, 1e200])
-    @pytest.mark.parametrize("fit_intercept", [True, False])
-    @pytest.mark.parametrize("reduction", ["mean", "sum"])
+    @pytest.mark.parametrize(
+        ("times", "fit_intercept", "reduction"),
+        [
+            (1.0001, True, "mean"),  # takes long
+            *product([1.001, 1.01, 1.5, 10.0, 1e200], [True, False], ["mean", "sum"]),
+        ],
+    )
     def test_diverges_where_the_loop_and_the_stream_do(self, times, fit_intercept, reduction):
         X, y, weight = data()
         _, largest = naive.extreme_curvatures(X, weight, fit_intercept, reduction)
