@@ -70,7 +70,8 @@ class TestRidge:
         )
         assert result.mse.shape == (len(ALPHAS), cv)
         assert result.settings == [{"alpha": alpha} for alpha in ALPHAS]
-        for fold, (training, held_out) in enumerate(folds_of(len(y), cv)):
+        folds = list(enumerate(folds_of(len(y), cv)))
+        for fold, (training, held_out) in folds[:: max(cv // 8, 1)] + folds[-1:]:
             for row, alpha in enumerate(ALPHAS):
                 model = ridge(*part(training, X, y, weight), alpha, fit_intercept)
                 expected = error(*part(held_out, X, y, weight), *model)
