@@ -661,7 +661,7 @@ class TestDivergence:
         X, y = a_problem(plain, dtype, rng)
         _, largest = extreme_curvatures(X)
         with pytest.raises(DivergenceError, match="diverged"):
-            fit(X, y, learning_rate=2.002 / largest, max_iter=2000, backend="numpy")
+            fit(X, y, learning_rate=2.0002 / largest, max_iter=20_000, backend="numpy")
 
     def test_of_the_notebook_with_too_long_a_step(self, backend):
         x = np.arange(6.0)
