@@ -1,9 +1,12 @@
 """Everything that tries to break the library, at length: ``python -m bench.trust``.
 
-Prints what was tried, how often and what failed; the exit status is 1 if anything did. Takes about
-an hour on two cores. ``--only TEXT`` runs the lines whose text holds TEXT. Those of packages
-build the sdist and from it the wheel, install it beside the oldest and the newest releases of all
-it needs, in environments of their own, and run the tests against what is installed.
+Prints what was tried, how often and what failed; the exit status is 1 if anything did. A line that
+fails, whatever the reason, does not keep the others from being tried. Standard error says what is
+at work, and what the lines that failed printed. Takes less than an hour on two cores.
+
+``--only TEXT`` runs the lines whose text holds TEXT. Those of packages build the sdist and from it
+the wheel, install it beside the oldest and the newest releases of all it needs, in environments of
+their own, and run the tests against what is installed.
 """
 
 from __future__ import annotations
@@ -22,8 +25,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from bench._watched import watched
+
 ROOT = Path(__file__).parents[1]
 CALLS, MUTATIONS = 10_000, 5_000  # FASTGD_FUZZ is calls; mutations are half as many
+
+# Seconds after which a line has failed: three times what the longest of them take, or more.
+LIMIT, LIMIT_OF_ALL_TESTS = 900.0, 2400.0
+MOST_LINES = 150  # of the output of what failed
 
 # The family of reports in which tests may put properties of theirs.
 REPORTED = ("-p", "no:cacheprovider", "-o", "junit_family=xunit1")
@@ -49,22 +58,31 @@ class Trial(NamedTuple):
 
 
 def pytest_run(
-    *arguments: str, python: str = sys.executable, cwd: Path = ROOT, **settings: str
+    *arguments: str,
+    python: str | Path = sys.executable,
+    cwd: Path = ROOT,
+    limit: float = LIMIT,
+    **settings: str,
 ) -> Outcome:
     """A run of pytest in a new process, warnings as errors."""
     with tempfile.NamedTemporaryFile(suffix=".xml") as report:
         command = [python, "-W", "error", "-m", "pytest", "-q", "--tb=short"]
-        done = subprocess.run(
-            [*command, *REPORTED, f"--junitxml={report.name}", *arguments],
-            cwd=cwd,
-            env={**os.environ, **settings},
-            capture_output=True,
-            text=True,
-        )
+        command += [*REPORTED, f"--junitxml={report.name}", *arguments]
+        done = watched(command, limit, cwd=cwd, env={**_environment(), **settings})
         try:
             return _outcome(ET.parse(report.name), done)
         except ET.ParseError:
-            return Outcome(0, 1, 0, 0, "", done.stdout + done.stderr)
+            return broken(done.stdout)
+
+
+def broken(told: str) -> Outcome:
+    """Of what did not come as far as to count."""
+    return Outcome(0, 1, 0, 0, "", told)
+
+
+def _environment() -> dict[str, str]:
+    """Without what would have other modules imported than those that are installed."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
 def _outcome(report: ET.ElementTree, done: subprocess.CompletedProcess[str]) -> Outcome:
@@ -75,7 +93,7 @@ def _outcome(report: ET.ElementTree, done: subprocess.CompletedProcess[str]) -> 
     found: dict[str | None, list[str]] = {"tried": [], "measured": []}
     for item in report.iter("property"):
         found.get(item.get("name"), []).append(item.get("value") or "")
-    told = "" if not failed else done.stdout + done.stderr
+    told = "" if not failed else done.stdout
     return Outcome(
         total - failed - skipped,
         failed,
@@ -107,11 +125,10 @@ def requirements(extra: str = "test") -> Iterator[str]:
 
 def built(folder: Path) -> Path:
     """The wheel, built from the sdist, in a clean environment."""
-    subprocess.run([sys.executable, "-m", "venv", folder / "build"], check=True)
+    _run(sys.executable, "-m", "venv", folder / "build")
     python = folder / "build" / "bin" / "python"
     _pip(python, "build")
-    command = [python, "-m", "build", "--outdir", folder / "dist", ROOT]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    _run(python, "-m", "build", "--outdir", folder / "dist", ROOT)
     (wheel,) = (folder / "dist").glob("*.whl")
     (sdist,) = (folder / "dist").glob("*.tar.gz")
     shutil.unpack_archive(sdist, folder / "source", filter="data")
@@ -122,11 +139,11 @@ def installed(version: str, oldest: bool) -> Outcome:
     """The tests of the sdist against the installed wheel, beside these releases of all it needs."""
     interpreter = shutil.which(f"python{version}") or _of_pyenv(version)
     if interpreter is None:
-        return Outcome(0, 1, 0, 0, "", f"there is no Python {version} here")
+        return broken(f"there is no Python {version} here")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         wheel = built(folder)
-        subprocess.run([interpreter, "-m", "venv", folder / "venv"], check=True)
+        _run(interpreter, "-m", "venv", folder / "venv")
         python = folder / "venv" / "bin" / "python"
         needed = [line.replace(">=", "==") if oldest else line for line in requirements()]
         _pip(python, wheel, *needed)
@@ -135,21 +152,27 @@ def installed(version: str, oldest: bool) -> Outcome:
         shutil.copy(ROOT / "README.md", source)
         cache = {"FASTGD_CACHE_DIR": str(folder / "cache")}
         listed = ("numpy", "numba", "pandas", "polars", "pyarrow", "scikit-learn")
-        outcome = pytest_run("tests", python=str(python), cwd=source, **cache)
+        outcome = pytest_run("tests", python=python, cwd=source, limit=LIMIT_OF_ALL_TESTS, **cache)
         return outcome._replace(measured=_versions(python, listed))
 
 
 def _pip(python: Path, *packages: object) -> None:
-    command = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages]
-    subprocess.run(list(map(str, command)), check=True, stderr=subprocess.DEVNULL)
+    quietly = ("-q", "--disable-pip-version-check", "--no-input", "--retries", "10")
+    _run(python, "-m", "pip", "install", *quietly, *packages)
+
+
+def _run(*command: object) -> str:
+    """What a command prints; what went wrong is in the error."""
+    done = watched(command, LIMIT, env=_environment())
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(map(str, command))} failed:\n{done.stdout}")
+    return done.stdout
 
 
 def _versions(python: Path, names: tuple[str, ...]) -> str:
     code = "import sys; from importlib.metadata import version\n"
     code += "print(', '.join(f'{name} {version(name)}' for name in sys.argv[1:]))"
-    return subprocess.run(
-        [python, "-c", code, *names], capture_output=True, text=True
-    ).stdout.strip()
+    return _run(python, "-c", code, *names).strip()
 
 
 def _of_pyenv(version: str) -> str | None:
@@ -200,24 +223,37 @@ TRIALS = (
 )
 
 
-def main() -> int:
+def outcome_of(trial: Trial) -> Outcome:
+    """What came of it, whatever it was."""
+    try:
+        return trial.run()
+    except Exception as error:
+        return broken(f"{type(error).__name__}: {error}")
+
+
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--only", default="", help="lines of the table that hold this text")
-    chosen = parser.parse_args().only
-    failed = 0
+    chosen = parser.parse_args(arguments).only
+    if not any(chosen in trial.what for trial in TRIALS):
+        parser.error(f"no line holds {chosen!r}")
+    failed, begun = 0, time.monotonic()
     print("what | how often | failed | measured | seconds\n---|---|---|---|---", flush=True)
     for trial in TRIALS:
         if chosen not in trial.what:
             continue
         start = time.monotonic()
-        outcome = trial.run()
+        print(f"now: {trial.what}", file=sys.stderr, flush=True)
+        outcome = outcome_of(trial)
         n = f"{outcome.passed + outcome.failed:,}"
         times = trial.times.format(n=n, tried=f"{outcome.tried:,}")
         skipped = f" ({outcome.skipped} skipped)" if outcome.skipped else ""
         cells = (trial.what, times + skipped, outcome.failed or "nothing", outcome.measured)
         print(*cells, f"{time.monotonic() - start:.0f}", sep=" | ", flush=True)
-        print(outcome.told, file=sys.stderr, end="")
+        if outcome.told:
+            print(*outcome.told.splitlines()[-MOST_LINES:], sep="\n", file=sys.stderr, flush=True)
         failed += outcome.failed
+    print(f"in all | | {failed or 'nothing'} | | {time.monotonic() - begun:.0f}")
     return 1 if failed else 0
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fastgd._coordinates import CONSTANT
 from fastgd._exact import ExactMoments, largest_inverse
+from fastgd._spectrum import eigenvalues_of
 from fastgd.backends import RawMoments
 
 
@@ -50,7 +51,7 @@ def condition_number(
     _, matrix, size = correlation(raw, n_features, fit_intercept)
     if not len(size):
         return 1.0
-    eigenvalues = np.linalg.eigvalsh(matrix)
+    eigenvalues = eigenvalues_of(matrix)
     largest, smallest = float(eigenvalues[-1]), float(eigenvalues[0])
     if exact is not None:
         return math.sqrt(largest * largest_inverse(exact, n_features, fit_intercept))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fastgd._coordinates import CONSTANT
 from fastgd._double_double import EPSILON, DoubleDouble, Factor, outer, zeros
+from fastgd._spectrum import eigenvalues_of
 from fastgd.backends import RawMoments
 
 # A column whose squared deviations are this part of its squares is constant, to rounding.
@@ -133,7 +134,7 @@ def largest_inverse(moments: ExactMoments, n_features: int, fit_intercept: bool)
         return np.inf
     inverse = factor.solve(DoubleDouble.of(np.diag(kept.astype(float)))).high
     length = scale * np.sqrt(np.diagonal(whole.high)[:n_features])
-    return float(np.linalg.eigvalsh(inverse * length * length[:, np.newaxis])[-1])
+    return float(eigenvalues_of(inverse * length * length[:, np.newaxis])[-1])
 
 
 def _uncentred(moments: ExactMoments) -> DoubleDouble:

@@ -59,10 +59,15 @@ def fold_moments(
     for fold in range(n_folds):
         blocks = sorted(order[fold::n_folds])
         rows = [slice(n * block // n_blocks, n * (block + 1) // n_blocks) for block in blocks]
-        parts = list(_moments_of_blocks(problem, rows, backend, n_threads))
+        try:
+            parts = list(_moments_of_blocks(problem, rows, backend, n_threads))
+            if parts:
+                folds.append(reduce(add, parts))
+        except (ValueError, OverflowError):
+            explain_non_finite(problem)  # with the row's number in X
+            raise
         if not parts:
             raise ValueError(f"fold {fold} has no weight: all of its sample_weight are 0")
-        folds.append(reduce(add, parts))
     return folds
 
 
@@ -74,11 +79,7 @@ def _moments_of_blocks(
         if weight is not None and not weight.any():
             continue  # it has no say, and no mean
         part = problem._replace(X=problem.X[rows], y=problem.y[rows], sample_weight=weight)
-        try:
-            yield moments_of(part, backend, "double", n_threads)
-        except (ValueError, OverflowError):
-            explain_non_finite(problem)  # with the row's number in X
-            raise
+        yield moments_of(part, backend, "double", n_threads)
 
 
 def all_but_one(folds: list[Moments]) -> Iterator[Moments]:

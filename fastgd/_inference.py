@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._collinear import all_vary
 from fastgd._coordinates import CONSTANT, literal
 from fastgd._design import ROUNDING, design_root, scaled
 from fastgd._moments import Moments
-from fastgd._quadratic import quadratic_of
+from fastgd._quadratic import Quadratic, quadratic_of
 from fastgd._student import f_upper_tail, t_quantile, two_sided
 from fastgd._table import coefficient_table, header, short
 
@@ -112,7 +113,8 @@ def infer(result: FitResult, given: Moments | None, *, fit_intercept: bool) -> I
     quadratic = quadratic_of(moments)
     root = design_root(quadratic, literal(moments.n_features, fit_intercept))
     root = np.roll(root, 1, axis=1) if fit_intercept else root
-    variances, rank = _unit_variances(root)
+    clear = fit_intercept and quadratic.inverse.is_clear and all_vary(quadratic)
+    variances, rank = _clear_variances(quadratic) if clear else _unit_variances(root)
 
     names, coef = _parameters(result, fit_intercept)
     squares = quadratic.sums(coef[-moments.n_features :], result.intercept).squares
@@ -181,6 +183,14 @@ def _parameters(
     if not fit_intercept:
         return names, coef
     return ("const", *names), np.append(result.intercept, coef)
+
+
+def _clear_variances(quadratic: Quadratic) -> tuple[NDArray[np.float64], int]:
+    """As `_unit_variances`, where no column is close to a sum of others; for bits."""
+    solve, mean = quadratic.inverse.solve, quadratic.mean
+    constant = 1.0 / quadratic.weights + float(mean @ solve(mean))
+    variances = np.append(constant, np.diagonal(solve(np.eye(len(mean)))))
+    return variances, len(variances)
 
 
 def _unit_variances(root: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:

@@ -17,7 +17,8 @@ Array = NDArray[np.float64]
 # has no triangular solver, and the bits of its factorisation of a large matrix depend on the
 # number of BLAS's threads, which share no factorisation of fewer than 64 columns. Takes 1.9 times
 # as long at 1,000 columns and 1.4 times at 3,000 as what two threads share (0.03 and 0.5 s).
-# Eigenvectors are not so: where columns are sums of others, and there are some 70, bits may differ.
+# Eigenvectors are not so: where columns are sums of others, and there are some 70, bits may differ
+# (README, "Compare the backends").
 BLOCK = 48
 # Inverses are shared from 9 columns on (OpenBLAS 0.3.23).
 LEAST_BLOCK = 8

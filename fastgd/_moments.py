@@ -201,12 +201,22 @@ class Moments:
         return replace(self, scatter=scatter)
 
     def __add__(self, other: Moments) -> Moments:
-        """Moments of both data sets together."""
+        """Moments of both data sets together.
+
+        Raises
+        ------
+        OverflowError
+            If the squares of what is between the two are not finite.
+        """
         self.check_alike(other)
         n_samples = self.n_samples + other.n_samples
-        if self.exact is not None and other.exact is not None:
-            return self._of_exact(_exact.merged(self.exact, other.exact), n_samples)
-        return self._of(_merging.merged(self.raw, other.raw), n_samples)
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
+            if self.exact is not None and other.exact is not None:
+                both = self._of_exact(_exact.merged(self.exact, other.exact), n_samples)
+            else:
+                both = self._of(_merging.merged(self.raw, other.raw), n_samples)
+        check_finite_sums(self, both.weight_sum, both.mean, both.scatter)
+        return both
 
     def __sub__(self, other: Moments) -> Moments:
         """Moments of what is left when `other`, a part of these data, is taken out.

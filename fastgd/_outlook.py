@@ -100,7 +100,8 @@ def _epochs(modes: _Modes, rate: float, smallest: float, tol: float) -> int:
     shrinking = np.maximum(shrinking, -1e3)
 
     def arrived(epoch: int) -> bool:
-        excess = modes.excess * np.exp(2.0 * epoch * shrinking)
+        # What rounding takes just beyond the largest stable step grows, and need not overflow.
+        excess = modes.excess * np.exp(np.minimum(2.0 * epoch * shrinking, 300.0))
         loss = modes.least + float(excess.sum())
         bound = min(loss, float(modes.curvatures @ excess) / smallest)
         return bound <= max(tol * loss, modes.rounding)

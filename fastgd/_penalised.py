@@ -12,7 +12,9 @@ from fastgd._coordinates import CONSTANT
 from fastgd._errors import DivergenceError
 from fastgd._exact import solution
 from fastgd._fit import fit
+from fastgd._inverse import inverse_of
 from fastgd._moments import Moments
+from fastgd._product import product
 
 Setting = dict[str, float | int]
 Model = tuple[NDArray[np.float64], float]
@@ -38,20 +40,17 @@ def _minimiser(moments: Moments, fit_intercept: bool) -> Model:
     scatter = moments.scatter
     if not fit_intercept:
         scatter = scatter + moments.weight_sum * np.outer(mean, mean)
-    # Columns of equal size: else the rounding of large ones would drown the small. One that is
-    # constant to rounding is left to the intercept.
+    # A column that is constant to rounding is left to the intercept.
     size = np.sqrt(np.maximum(np.diagonal(scatter)[:d], 0.0))
     least = CONSTANT * np.abs(mean[:d]) * math.sqrt(moments.weight_sum) if fit_intercept else 0.0
-    size = np.where(size > least, size, np.inf)
-    eigenvalues, vectors = np.linalg.eigh(scatter[:d, :d] / np.outer(size, size))
-    kept = eigenvalues > d * np.finfo(np.float64).eps * max(float(eigenvalues[-1]), 0.0)
-    inverse = np.divide(1.0, eigenvalues, out=np.zeros(d), where=kept)
-    coef = vectors @ (inverse * (vectors.T @ (scatter[:d, d] / size))) / size
+    kept = size > least
+    curvature = np.where(kept & kept[:, np.newaxis], scatter[:d, :d], 0.0)
+    coef = inverse_of(curvature).solve(scatter[:d, d])
     return coef, float(mean[d] - coef @ mean[:d]) if fit_intercept else 0.0
 
 
 def mse_of(moments: Moments, coef: NDArray[np.float64], intercept: float) -> float:
     """Mean squared error of a model on the data of `moments`."""
     away = np.append(coef, -1.0)
-    about_mean = float(away @ moments.scatter @ away) / moments.weight_sum
+    about_mean = float(away @ product(moments.scatter, away)) / moments.weight_sum
     return max(about_mean, 0.0) + (float(away @ moments.mean) + intercept) ** 2

@@ -68,11 +68,15 @@ def _are_flat(
     epsilon: float,
     source: Source,
 ) -> bool:
-    """Whether a sum of all directions has no curvature in all rows, from a gradient along it."""
+    """Whether a sum of all directions has no curvature in all rows, from a gradient along it.
+
+    The step is as large as what rounds: the predictions, and the residuals where those are 0.
+    """
     along = basis @ np.random.default_rng(0).standard_normal(basis.shape[1])
     step = np.zeros_like(last.params)
     step.reshape(-1, *objective.coordinates.targets)[: len(along)].T[...] = along
-    step *= np.linalg.norm(last.params) / np.linalg.norm(step)
+    length = np.hypot(np.linalg.norm(last.params), np.sqrt(last.loss)) or 1.0
+    step *= length / np.linalg.norm(step)
     moved = objective(last.params + step)
     curvature = step @ (moved.gradient - last.gradient) / (2.0 * step @ step)
     rounding = 16 * len(basis) * float(np.finfo(np.float64).eps)

@@ -17,14 +17,12 @@ from fastgd._problem import Source
 from fastgd._quadratic import Quadratic
 from fastgd._schedule import Schedule
 from fastgd._settings import Settings
-from fastgd._spectrum import Curvature, curvature, exact_curvature
+from fastgd._spectrum import MOST_EXACT, Curvature, curvature, exact_curvature
 from fastgd._strategy import Reader
 from fastgd.methods import Method, Prox, Tuning, load_method
 
 # As PyTorch's users and scikit-learn's MLP have it, where the learning rate is literal.
 MOMENTUM = 0.9
-# Up to so many features all eigenvalues take a tenth of a second at most.
-MOST_EXACT = 512
 # Epochs without a better loss, after which an adaptive learning rate falls.
 PATIENCE = 5
 

@@ -287,11 +287,18 @@ warnings.simplefilter("ignore")
 sys.path.insert(0, {tests!r})
 from test_bits import bits, bits_of_fit
 from shapes import Shape
-for d in (3, 150):  # of 150, two threads share products and sum otherwise; of 200 not
+from fastgd import cross_validate, fit
+for d in (3, 150, 300):  # of 150, two threads share products and sum otherwise; of 200 not
     X, y, weight = Shape(d, "C", "").data(5 * 997 if d < 10 else 997)
     print(d, bits(X, y, weight).hex())
     for strategy in ("stream", "moments"):
         print(d, strategy, bits_of_fit(X, y, weight, strategy=strategy).hex())
+    # Of 300, they share what finds eigenvalues.
+    print(d, "nesterov", bits_of_fit(X, y, weight, strategy="moments", method="nesterov").hex())
+    result = fit(X, y, strategy="moments")
+    print(d, "condition", result.condition_number.hex())
+    print(d, "summary", result.summary().standard_errors.tobytes().hex())
+    print(d, "folds", cross_validate(X, y, alpha=[0.0, 1.0]).mse.tobytes().hex())
 """
 
 
@@ -299,7 +306,8 @@ def test_whatever_the_threads_of_the_environment():
     # Not a bit may hang on how many threads NumPy's linear algebra has, either.
     found = []
     for number in ("1", "2"):
-        names = ("FASTGD", "NUMBA", "OMP", "OPENBLAS", "MKL")
+        # Not Numba's, which ours goes before: kernels would be compiled anew for each.
+        names = ("FASTGD", "OMP", "OPENBLAS", "MKL")
         settings = {f"{name}_NUM_THREADS": number for name in names}
         code = IN_A_NEW_PROCESS.format(tests=os.path.dirname(__file__))
         done = subprocess.run(

@@ -37,7 +37,12 @@ _compile.assemble = refuse
 
 
 EIGHT_AT_ONCE = """
-import os, sys, numpy, fastgd.backends.numba
+import os, sys, numpy, fastgd
+folder = os.environ["FASTGD_CACHE_DIR"]
+os.environ["FASTGD_CACHE_DIR"] = sys.argv[2]
+one = numpy.ones(1, "f4")
+fastgd.mse_and_gradient(one, one, 1.0)  # what a first compilation takes longer, once
+os.environ["FASTGD_CACHE_DIR"] = folder
 wait, go = os.pipe()
 children = []
 for _ in range(8):
@@ -130,6 +135,18 @@ def call():
 EXPECTED = call()
 
 
+@pytest.fixture(scope="module")
+def entry(tmp_path_factory):
+    """What `call` leaves on disk."""
+    folder = tmp_path_factory.mktemp("entry")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FASTGD_CACHE_DIR", str(folder))
+        patch.setattr(_compile, "_entries", {})
+        call()
+    (path,) = entries(folder)
+    return path
+
+
 def test_a_folder_that_cannot_be_made(anew, tmp_path):
     (tmp_path / "file").write_text("in the way")
     compilations = anew(tmp_path / "file" / "below")
@@ -137,12 +154,8 @@ def test_a_folder_that_cannot_be_made(anew, tmp_path):
     assert compilations
 
 
-def test_a_folder_in_the_place_of_an_entry(anew, tmp_path):
-    anew(tmp_path)
-    call()
-    (path,) = entries(tmp_path)
-    path.unlink()
-    path.mkdir()
+def test_a_folder_in_the_place_of_an_entry(anew, entry, tmp_path):
+    (tmp_path / entry.name).mkdir()
     compilations = anew(tmp_path)
     assert call() == EXPECTED
     assert compilations
@@ -173,23 +186,19 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=list(DAMAGES))
-def test_a_damaged_entry_is_replaced(anew, tmp_path, damage):
+def test_a_damaged_entry_is_replaced(anew, entry, tmp_path, damage):
+    path = Path(shutil.copy(entry, tmp_path))
     compilations = anew(tmp_path)
-    expected = call()
-    assert compilations
-    (path,) = entries(tmp_path)
-    whole = path.read_bytes()
-    compilations = anew(tmp_path)
-    assert call() == expected
+    assert call() == EXPECTED
     assert not compilations
 
-    path.write_bytes(damage(whole))
+    path.write_bytes(damage(path.read_bytes()))
     compilations = anew(tmp_path)
-    assert call() == expected
+    assert call() == EXPECTED
     assert compilations
     assert entries(tmp_path) == [path]
     compilations = anew(tmp_path)
-    assert call() == expected
+    assert call() == EXPECTED
     assert not compilations
 
 
@@ -204,9 +213,8 @@ class Raising:
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="files have no owners here")
-def test_an_entry_of_another_user_is_not_read(anew, tmp_path, monkeypatch):
-    anew(tmp_path)
-    call()
+def test_an_entry_of_another_user_is_not_read(anew, entry, tmp_path, monkeypatch):
+    shutil.copy(entry, tmp_path)
     compilations = anew(tmp_path)
     monkeypatch.setattr(os, "getuid", lambda: 4242)
     assert call() == EXPECTED
@@ -287,8 +295,8 @@ def test_the_folder_is_in_the_cache_folder_of_the_user(anew, tmp_path, monkeypat
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_eight_processes_on_an_empty_cache(tmp_path):
-    before, *found = run(tmp_path, EIGHT_AT_ONCE, None, PRINT_BITS).splitlines()
+def test_eight_processes_on_an_empty_cache(filled, tmp_path):
+    before, *found = run(tmp_path, EIGHT_AT_ONCE, None, PRINT_BITS, str(filled)).splitlines()
     assert before == "[]"
     assert len(found) == 8
     assert len(set(found)) == 1
@@ -423,13 +431,17 @@ def test_one_compilation_serves_all_that_lies_in_rows(monkeypatch):
     assert len(_compile._entries) == count
 
 
-FIRST_FIT = """
-import sys
+FIRST_FITS = """
+import os, sys
 import numpy as np, fastgd
-d, order = int(sys.argv[1]), sys.argv[2]
-n = 200_000 if d == 100 else 20_000
-X = np.asarray(np.random.default_rng(5).random((n, d), "f4"), order=order)
-fastgd.fit(X[:, 0] if d == 1 else X, X @ np.linspace(-1, 1, d, dtype="f4"))
+from fastgd.backends.numba import _compile
+for shape in sys.argv[2:]:
+    os.environ["FASTGD_CACHE_DIR"] = os.path.join(sys.argv[1], shape)
+    _compile._entries.clear()
+    d, order = int(shape[1:]), shape[0]
+    n = 200_000 if d == 100 else 20_000
+    X = np.asarray(np.random.default_rng(5).random((n, d), "f4"), order=order)
+    fastgd.fit(X[:, 0] if d == 1 else X, X @ np.linspace(-1, 1, d, dtype="f4"))
 """
 NO_REGISTRIES = """
 from numba.core.cpu import CPUContext
@@ -437,16 +449,13 @@ CPUContext.load_additional_registries = refuse
 """
 
 
-@pytest.mark.parametrize(
-    ("d", "order", "kernels"),
-    [(1, "C", 1), (4, "C", 1), (10, "C", 1), (100, "C", 3), (100, "F", 3)],
-)
-def test_a_first_fit_compiles_few_kernels_and_none_by_way_of_python(tmp_path, d, order, kernels):
+def test_a_first_fit_compiles_few_kernels_and_none_by_way_of_python(tmp_path):
     # Numba's front end takes half a second or more for a kernel, and its registries, with
     # scipy.linalg, as long in each process that needs them.
-    run(tmp_path, NO_FRONT_END + FIRST_FIT, None, str(d), order)
-    assert len(entries(tmp_path)) == kernels
-    run(tmp_path, NO_COMPILING + NO_REGISTRIES + FIRST_FIT, None, str(d), order)
+    kernels = {"C1": 1, "C4": 1, "C10": 1, "C100": 3, "F100": 3}
+    run(None, NO_FRONT_END + FIRST_FITS, None, str(tmp_path), *kernels)
+    assert {shape: len(entries(tmp_path / shape)) for shape in kernels} == kernels
+    run(None, NO_COMPILING + NO_REGISTRIES + FIRST_FITS, None, str(tmp_path), *kernels)
 
 
 TIMES = """

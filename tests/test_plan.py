@@ -8,6 +8,7 @@ import pytest
 from compare import fit_anyway
 
 import fastgd
+from fastgd._outlook import MOST_EPOCHS, _epochs, _Modes
 
 GOLDEN = """\
 Plan for 4 samples of 1 features
@@ -219,6 +220,14 @@ def test_cannot_be_changed():
 def test_refuses_what_it_cannot_use(options, error, message):
     with pytest.raises(error, match=message):
         fastgd.plan(**{"X": [1.0, 2.0], "y": [1.0, 2.0], **options})
+
+
+def test_a_step_that_rounding_takes_beyond_the_largest_stable_one_never_arrives():
+    X = np.array([[6, 65531, 65529], [65532, 65534, 6]], np.uint16)
+    fastgd.plan(X, np.array([65535, 0], np.uint16))  # two of three curvatures are rounding
+    modes = _Modes(np.array([6.0, 2.0]), np.array([1e9, 1e9]), least=0.0, rounding=1e-13)
+    assert _epochs(modes, (1.0 + 1e-12) / 3.0, smallest=1e-12, tol=1e-10) >= MOST_EPOCHS
+    assert _epochs(modes, (1.0 - 1e-2) / 3.0, smallest=2.0, tol=1e-10) < 10_000
 
 
 def test_refuses_data_beside_moments():

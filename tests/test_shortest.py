@@ -43,6 +43,18 @@ def test_names_the_columns_and_returns_the_shortest(fit_intercept, dtype, n_targ
     assert result.condition_number == np.inf
 
 
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("target", ["zero", "uncorrelated"])
+def test_where_all_coefficients_are_0(target, fit_intercept, backend, rng):
+    X, y = collinear(rng)
+    others = np.column_stack([X[:, :3], X[:, 4:7], X[:, 8:], np.ones(N)])
+    basis = np.linalg.qr(others)[0]
+    y = np.zeros(N) if target == "zero" else y - basis @ (basis.T @ y)
+    with pytest.warns(CollinearityWarning, match=r"X\[:, 1\], X\[:, 3\], X\[:, 7\], "):
+        result = fit(X, y, strategy="stream", fit_intercept=fit_intercept, backend=backend)
+    assert result.coef * X.std(axis=0) == pytest.approx(np.zeros(D), abs=1e-8)
+
+
 def test_of_batches_by_their_names(rng):
     pandas = pytest.importorskip("pandas")
     X, y = collinear(rng)

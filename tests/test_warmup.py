@@ -1,77 +1,55 @@
 """warmup(): afterwards, nothing is left to compile."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
 from fastgd import fit, mse_and_gradient, warmup
 from fastgd.backends.numba import _compile
 
-AFTERWARDS = """
-import warnings
-import numpy as np
-import fastgd
-from fastgd.backends.numba import _compile
 
-fastgd.warmup({arguments})
+@pytest.fixture
+def no_more(monkeypatch):
+    """Nothing is compiled or loaded yet; once it is called, to do so is an error."""
+    monkeypatch.setattr(_compile, "_entries", {})
 
-def refuse(*_):
-    raise AssertionError("compiled after all")
+    def refuse(*_):
+        raise AssertionError("compiled after all")
 
-_compile._compile = refuse
-warnings.simplefilter("ignore", fastgd.ConvergenceWarning)
-warnings.simplefilter("ignore", fastgd.CollinearityWarning)
-X = np.array([[1, 2, 0], [3, 4, 1], [5, 7, 0], [8, 8, 1]], "{dtype}", order="{order}")
-y = X.sum(axis=1)
-weight = np.ones(4, "{dtype}") if {weighted} else None
-options = {{"sample_weight": weight, "precision": "{precision}"}}
-for prediction in (None, np.empty_like(y)):
-    fastgd.mse_and_gradient(X, y, np.zeros(3), prediction=prediction, **options)
-for strategy in ("auto", "stream", "moments"):
-    fastgd.fit(X, y, strategy=strategy, tol=1e-3, **options)
-    fastgd.fit(X, y, strategy=strategy, learning_rate=0.01, tol=0.9, max_iter=5, **options)
-if "{order}" == "C":
-    half = None if weight is None else weight[::2].copy()
-    fastgd.fit(X[::2], y[::2], tol=1e-3, precision="{precision}", sample_weight=half)
-"""
+    return lambda: monkeypatch.setattr(_compile, "_compile", refuse)
 
 
+@pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore::fastgd.CollinearityWarning")
 @pytest.mark.parametrize(
     ("dtype", "order", "weighted", "precision"),
     [
         ("float32", "F", True, "double"),
         ("float32", "C", False, "single"),
+        ("float64", "C", True, "double"),
+        ("float64", "F", False, "double"),
     ],
 )
-def test_leaves_nothing_to_compile(tmp_path, dtype, order, weighted, precision):
-    options = {"dtype": dtype, "order": order, "sample_weight": weighted, "precision": precision}
-    code = AFTERWARDS.format(
-        arguments=f"3, **{options}",
-        dtype=dtype,
-        order=order,
-        weighted=weighted,
-        precision=precision,
-    )
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "FASTGD_CACHE_DIR": str(tmp_path)},
-    )
-    assert done.returncode == 0, done.stderr
+def test_leaves_nothing_to_compile(no_more, dtype, order, weighted, precision):
+    warmup(3, dtype=dtype, order=order, sample_weight=weighted, precision=precision)
+    no_more()
+    X = np.array([[1, 2, 0], [3, 4, 1], [5, 7, 0], [8, 8, 1]], dtype, order=order)
+    y = X.sum(axis=1)
+    weight = np.ones(4, dtype) if weighted else None
+    options = {"sample_weight": weight, "precision": precision}
+    for prediction in (None, np.empty_like(y)):
+        mse_and_gradient(X, y, np.zeros(3), prediction=prediction, **options)
+    for strategy in ("auto", "stream", "moments"):
+        fit(X, y, strategy=strategy, tol=1e-3, **options)
+        fit(X, y, strategy=strategy, learning_rate=0.01, tol=0.9, max_iter=5, **options)
+    if order == "C":
+        half = None if weight is None else weight[::2].copy()
+        fit(X[::2], y[::2], tol=1e-3, precision=precision, sample_weight=half)
 
 
-def test_of_one_feature_serves_one_dimension(monkeypatch):
+def test_of_one_feature_serves_one_dimension(no_more):
     x = np.arange(50, dtype="f4")
     warmup(1)
-
-    def refuse(*_):
-        raise AssertionError("compiled after all")
-
-    monkeypatch.setattr(_compile, "_compile", refuse)
+    no_more()
     fit(x, 2 * x, tol=1e-3)
     mse_and_gradient(x, 2 * x, 0.5)
 

@@ -180,7 +180,8 @@ class TestBatches:
     def test_without_weight_are_passed_over(self):
         X, y = bowl(10.0)
         weight = np.r_[np.zeros(60), np.ones(60)]
-        result = fit_anyway(X, y, sample_weight=weight, batch_size=20, learning_rate=0.05)
+        options = {"batch_size": 20, "learning_rate": 0.05, "max_iter": 100}
+        result = fit_anyway(X, y, sample_weight=weight, **options)
         assert np.isfinite(result.coef).all()
 
     @pytest.mark.parametrize(
