@@ -34,6 +34,8 @@ from fastgd.backends.numba._assemble import Kernel, assemble
 
 FASTMATH = frozenset({"reassoc", "contract"})
 DIGEST_BYTES = hashlib.sha256().digest_size
+# Of Numba's settings, those that a server or a scheduler sets and no code depends on.
+RUNTIME_SETTINGS = frozenset({"NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER", "NUMBA_CACHE_DIR"})
 
 _lock = threading.Lock()
 
@@ -186,5 +188,9 @@ def _build() -> tuple[str, ...]:
     for path in sorted(Path(__file__).parent.glob("*.py")):
         sources.update(path.read_bytes())
     versions = (numba.__version__, llvmlite.__version__, np.__version__, sys.version)
-    settings = sorted(item for item in os.environ.items() if item[0].startswith("NUMBA_"))
+    settings = sorted(
+        item
+        for item in os.environ.items()
+        if item[0].startswith("NUMBA_") and item[0] not in RUNTIME_SETTINGS
+    )
     return (*versions, repr(settings), sources.hexdigest())
