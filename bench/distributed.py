@@ -284,7 +284,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--readme", action="store_true", help="put the tables into README.md")
     args = parser.parse_args(argv)
     cluster = distributed.LocalCluster(
-        n_workers=WORKERS, threads_per_worker=1, processes=True, dashboard_address=None
+        n_workers=WORKERS,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=None,
+        scheduler_kwargs={"dashboard_address": ":0"},  # a server all the same: at any port
     )
     with cluster, distributed.Client(cluster) as client:
         count_bytes()

@@ -137,7 +137,7 @@ def built(folder: Path) -> Path:
 
 def installed(version: str, oldest: bool) -> Outcome:
     """The tests of the sdist against the installed wheel, beside these releases of all it needs."""
-    interpreter = shutil.which(f"python{version}") or _of_pyenv(version)
+    interpreter = python_of(version)
     if interpreter is None:
         return broken(f"there is no Python {version} here")
     with tempfile.TemporaryDirectory() as name:
@@ -175,9 +175,16 @@ def _versions(python: Path, names: tuple[str, ...]) -> str:
     return _run(python, "-c", code, *names).strip()
 
 
-def _of_pyenv(version: str) -> str | None:
+def python_of(version: str) -> str | None:
+    """A Python of this version that runs: a launcher may be there without it."""
     root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    return next(map(str, root.glob(f"versions/{version}.*/bin/python")), None)
+    found = [shutil.which(f"python{version}"), *root.glob(f"versions/{version}.*/bin/python")]
+    tell = "import ensurepip, sys; print('%d.%d' % sys.version_info[:2])"
+    for each in filter(None, found):
+        told = subprocess.run([each, "-c", tell], capture_output=True, text=True, check=False)
+        if told.stdout.strip() == version:
+            return str(each)
+    return None
 
 
 FUZZ = {"FASTGD_FUZZ": str(CALLS)}

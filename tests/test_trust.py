@@ -1,5 +1,6 @@
 """The long run goes on after a line that fails, and ends in any case."""
 
+import os
 import sys
 import time
 
@@ -67,3 +68,15 @@ def test_counts(tmp_path, code, passed, failed):
     found = trust.pytest_run("test_it.py", cwd=tmp_path)
     assert (found.passed, found.failed) == (passed, failed)
     assert found.tried == 7 * passed
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the launcher is a shell script")
+def test_a_python_that_does_not_run_is_none(monkeypatch, tmp_path):
+    launcher = tmp_path / "python9.9"
+    launcher.write_text("#!/bin/sh\necho 9.9 is not installed >&2\nexit 127\n")
+    launcher.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    assert trust.python_of("9.9") is None
+    launcher.write_text("#!/bin/sh\necho 9.9\n")
+    assert trust.python_of("9.9") == str(launcher)
