@@ -113,7 +113,7 @@ def infer(result: FitResult, given: Moments | None, *, fit_intercept: bool) -> I
     quadratic = quadratic_of(moments)
     root = design_root(quadratic, literal(moments.n_features, fit_intercept))
     root = np.roll(root, 1, axis=1) if fit_intercept else root
-    clear = fit_intercept and quadratic.inverse.is_clear and all_vary(quadratic)
+    clear = fit_intercept and _is_clear(quadratic)
     variances, rank = _clear_variances(quadratic) if clear else _unit_variances(root)
 
     names, coef = _parameters(result, fit_intercept)
@@ -183,6 +183,13 @@ def _parameters(
     if not fit_intercept:
         return names, coef
     return ("const", *names), np.append(result.intercept, coef)
+
+
+def _is_clear(quadratic: Quadratic) -> bool:
+    """Whether no column is close to a sum of others, or to a constant."""
+    deviation = np.sqrt(np.diagonal(quadratic.scatter) / quadratic.weights)
+    varies = bool((deviation > CONSTANT * np.abs(quadratic.mean)).all())
+    return varies and quadratic.inverse.is_clear and all_vary(quadratic)
 
 
 def _clear_variances(quadratic: Quadratic) -> tuple[NDArray[np.float64], int]:

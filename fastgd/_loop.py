@@ -66,35 +66,42 @@ def descend(
 
     ``advance(epoch, point, state)`` gives the next parameters and the method's new state; `watch`
     sees each point, with the number of its epoch, from 1, and the loss before it. With `stalls`,
-    a loss that no longer falls ends the descent. The point returned is always finite.
+    a loss that no longer falls ends the descent, and points after the best that are clearly worse
+    are left out. The point returned is always finite.
 
     A loss that has risen by the factor `growth` and goes on rising diverges.
     """
     point, previous = start, None
+    best, best_epoch = start, 0
     losses = [start.loss]
-    least, least_epoch = start.loss, 0
+
+    def ended(reason: StopReason) -> Descent:
+        if stalls and point.loss > GROWTH * best.loss:
+            return Descent(best, losses[: best_epoch + 1], reason, state)
+        return Descent(point, losses, reason, state)
+
     for epoch in range(1, max_iter + 1):
         if judge.stops(point, previous, state):
-            return Descent(point, losses, StopReason.CONVERGED, state)
-        if stalls and epoch - 1 - least_epoch >= STALLED_EPOCHS:
-            return Descent(point, losses, StopReason.STALLED, state)
+            return ended(StopReason.CONVERGED)
+        if stalls and epoch - 1 - best_epoch >= STALLED_EPOCHS:
+            return ended(StopReason.STALLED)
         params, state = advance(epoch, point, state)
         following = evaluate(params)
         if not following.is_finite:
-            return Descent(point, losses, StopReason.DIVERGED, state)
+            return ended(StopReason.DIVERGED)
         previous, point = point, following
         losses.append(point.loss)
-        if point.loss < least:
-            least, least_epoch = point.loss, epoch
+        if point.loss < best.loss:
+            best, best_epoch = point, epoch
         reason = watch(epoch, point, previous.loss)
         if reason is not None:
-            return Descent(point, losses, reason, state)
+            return ended(reason)
         if _keeps_growing(losses, growth) and not judge.is_rounding(point):
-            return Descent(point, losses, StopReason.DIVERGED, state)
+            return ended(StopReason.DIVERGED)
     # A step so little too long that the growth above was not seen yet.
     grown = point.loss > growth * losses[0] and not judge.is_rounding(point)
-    reason = StopReason.DIVERGED if grown else StopReason.MAX_ITER
-    return Descent(point, losses, reason, state)
+    gained = stalls and best_epoch > 0
+    return ended(StopReason.DIVERGED if grown and not gained else StopReason.MAX_ITER)
 
 
 def _keeps_growing(losses: list[float], growth: float) -> bool:

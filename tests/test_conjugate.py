@@ -153,6 +153,27 @@ class TestStages:
         assert not result.converged
 
 
+class TestFarFewerRowsThanColumns:
+    """Where curvature is rounding, a step is of any length: the trial went to losses of 1e38."""
+
+    @pytest.mark.parametrize("alpha", [0.0, 1.0])
+    def test_the_best_point_is_returned(self, alpha):
+        rng = np.random.default_rng(4)
+        X, y = rng.standard_normal((100, 9000)), rng.standard_normal(100)
+        result = fit_anyway(X, y, alpha=alpha)
+        assert result.loss == result.loss_history[-1] < 1.01 * result.loss_history.min()
+        assert result.loss_history.max() < 2 * result.loss_history[0]
+
+    @pytest.mark.parametrize("max_iter", [3, 4, 5, 6, 9])
+    def test_whatever_the_number_of_steps(self, max_iter, backend):
+        rng = np.random.default_rng(4)
+        X, y = rng.standard_normal((40, 3000)), rng.standard_normal(40)
+        options = {"strategy": "stream", "method": "cg", "max_iter": max_iter}
+        result = fit_anyway(X, y, backend=backend, **options)
+        assert result.loss == result.loss_history[-1] <= 1.01 * result.loss_history.min()
+        assert result.loss < result.loss_history[0] / 10
+
+
 def test_from_moments_take_one_step(backend):
     X, y = bowl(1e6)
     result = fit(Moments.of(X, y), backend=backend)

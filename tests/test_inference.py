@@ -377,3 +377,12 @@ class TestMoments:
 
     def test_results_print_without_them(self, data):
         assert "Moments" not in repr(fastgd.fit(*data, strategy="moments"))
+
+
+@pytest.mark.filterwarnings("ignore::fastgd.CollinearityWarning")
+def test_a_column_that_is_constant_to_rounding_is_not_determined(rng):
+    X = rng.standard_normal((60, 3))
+    X[:, 1] = 1e6 + 1.2e-10 * rng.integers(0, 3, 60)
+    table = fastgd.fit(X, X[:, 0] + rng.standard_normal(60)).summary()
+    assert table.df_residual == 57
+    assert np.isnan(table.standard_errors).tolist() == [True, False, True, False]

@@ -18,6 +18,10 @@ from fastgd.methods import Params, Prox, Spectrum, Tuning
 PROXIMAL = False
 BATCHES = False
 
+# Lengths of a trial, by the median of all steps: where curvature is rounding, a step is of any
+# length, and the loss as far along the next line was 1e38 times that of the start.
+LONGEST_TRIAL = 10.0
+
 
 class State(NamedTuple):
     """The search line, and what the lengths of steps tell of the spectrum.
@@ -97,17 +101,19 @@ def step(
     descent = float(direction @ at_origin)
     if not descent < 0.0:
         return _start(gradient, state, params)
+    lengths = (*state.lengths, length)
+    typical = sorted(lengths)[(len(lengths) - 1) // 2]
     following = State(
         state.tuning,
-        length,
+        min(length, LONGEST_TRIAL * typical),
         origin,
         at_origin,
         direction,
         descent,
-        (*state.lengths, length),
+        lengths,
         (*state.ratios, ratio),
     )
-    return origin + length * direction, following
+    return origin + following.trial * direction, following
 
 
 def _start(gradient: Params, state: State, params: Params) -> tuple[Params, State]:

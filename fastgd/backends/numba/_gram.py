@@ -16,8 +16,8 @@ LEFT, RIGHT = (4, 6) if emit.REGISTER_BYTES == 64 else (3, 4)
 # multiple of both.
 PANEL = 12
 PANEL_BYTES = 20 << 10
-# Rows of a chunk are a multiple of this, which is two turns of a loop of the most lanes that are
-# unrolled: one turn at a time, products took 1.1 times as long.
+# Rows of a chunk are a multiple of this: two vectors of up to 8 lanes, which a turn of the loop
+# takes at once (one a turn took 1.1 times as long), or one of 16.
 PACKED_ROWS = 16
 
 

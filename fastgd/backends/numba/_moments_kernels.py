@@ -159,7 +159,7 @@ def _write_few(context: Any, b: Builder, signature: Any, args: Any, layout: str)
     n_tiles = b.sdiv(b.sub(last, start), lanes)
     typed = list(zip(signature.args, args, strict=True))
     index = types.int64
-    emit.call(context, b, TILES[layout], *typed[:5], typed[7], (index, start), (index, n_tiles))
+    emit.call(context, b, ADD_TILES[layout], *typed[:5], typed[7], (index, start), (index, n_tiles))
     done = b.add(start, b.mul(n_tiles, lanes))
     _add_remaining(context, b, signature, args, done, stop)
 
@@ -202,7 +202,8 @@ KERNELS = {
     for layouts in product(_pack.PACKS, _pack.PACKS)
 }
 # Of few features and one target.
-TILES = {**_few.TILES, "rows": _outer.add_tiles}
+ADD_TILES = {**_few.TILES, "rows": _outer.add_tiles}
 FEW_KERNELS = {
-    layout: Kernel(f"moments_of_{layout}", partial(_write_few, layout=layout)) for layout in TILES
+    layout: Kernel(f"moments_of_{layout}", partial(_write_few, layout=layout))
+    for layout in ADD_TILES
 }

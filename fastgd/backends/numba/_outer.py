@@ -63,8 +63,8 @@ def products(d: int) -> list[Product]:
     return found
 
 
-class _Tile:
-    """Scratch of a tile of rows, and sums, on the stack."""
+class _Sums:
+    """The sums of all rows, and scratch of a tile, on the stack."""
 
     def __init__(self, context: Any, b: Builder, signature: Any, args: Any) -> None:
         self._b = b
@@ -131,14 +131,13 @@ class _Tile:
         return emit.convert(b, emit.load(b, array.data, at, LANES, self._types[k]), emit.DOUBLE)
 
     def _fetch(self, row: Value) -> None:
+        """Have what follows these rows fetched; of slices, nothing: that made them slower."""
         b = self._b
         width = emit.size(self._types[0])
-        # Every other line of a slice, fetched, had the hardware lose track.
-        dense = b.icmp_signed("==", self._stride, const(self._d))
-        ahead = b.select(dense, const(BYTES_AHEAD // width), const(0))
-        begin = b.add(b.mul(row, self._stride), ahead)
-        for at in range(0, LANES * self._d, emit.LINE_BYTES // width):
-            emit.prefetch_at(b, self._X.data, b.add(begin, const(at)))
+        with b.if_then(b.icmp_signed("==", self._stride, const(self._d))):
+            begin = b.add(b.mul(row, self._stride), const(BYTES_AHEAD // width))
+            for at in range(0, LANES * self._d, emit.LINE_BYTES // width):
+                emit.prefetch_at(b, self._X.data, b.add(begin, const(at)))
         ahead = const(BYTES_AHEAD // emit.size(self._types[1]))
         emit.prefetch_at(b, self._y.data, b.add(row, ahead))
 
@@ -241,13 +240,13 @@ def add_tiles(context: Any, b: Builder, signature: Any, args: Any) -> Value:
     """
     start, n_tiles = args[6], args[7]
     stop = b.add(start, b.mul(n_tiles, const(LANES)))
-    tile = _Tile(context, b, signature, args)
+    sums = _Sums(context, b, signature, args)
     with emit.loop(b, start, stop, ROWS_A_RUN) as run:
         last = emit.smaller(b, b.add(run, const(ROWS_A_RUN)), stop)
         with emit.loop(b, run, last, TILE_ROWS) as first:
             n_rows = emit.smaller(b, const(TILE_ROWS), b.sub(last, first))
-            tile.pack(first, n_rows)
-            tile.multiply(n_rows)
-        tile.end_run()
-    tile.add_to_out()
+            sums.pack(first, n_rows)
+            sums.multiply(n_rows)
+        sums.end_run()
+    sums.add_to_out()
     return context.get_dummy_value()
