@@ -231,7 +231,8 @@ class Moments:
         Raises
         ------
         ValueError
-            If nothing is left, or `other` cannot have been a part.
+            If nothing is left, `other` cannot have been a part, or the means are so far apart,
+            or the weights so large, that sums of squares are not finite.
         """
         self.check_alike(other)
         n_left = self.n_samples - other.n_samples
@@ -241,10 +242,13 @@ class Moments:
                 f"the difference of moments is no data: {other.n_samples} samples of weight "
                 f"{other.weight_sum:g} from {self.n_samples} of weight {self.weight_sum:g}"
             )
-        if self.exact is not None and other.exact is not None:
-            rest = self._of_exact(_exact.without(self.exact, other.exact), n_left)
-        else:
-            rest = self._of(_merging.without(self.raw, other.raw), n_left)
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
+            if self.exact is not None and other.exact is not None:
+                rest = self._of_exact(_exact.without(self.exact, other.exact), n_left)
+            else:
+                rest = self._of(_merging.without(self.raw, other.raw), n_left)
+        if not all_finite(rest.mean, rest.scatter):
+            raise ValueError(f"the moments cannot be subtracted: {TOO_LARGE}")
         variances = np.diagonal(rest.scatter)
         if (variances < -1e-8 * np.diagonal(self.scatter)).any():
             raise ValueError("the difference of moments is no data: a variance would be negative")
