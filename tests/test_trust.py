@@ -78,6 +78,19 @@ def test_what_takes_too_long_is_stopped_with_all_it_started(monkeypatch, capsys,
     assert_all_have_ended(pipe)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs groups of processes")
+def test_what_is_left_over_by_what_ends_early_is_stopped(pipe):
+    done = watched(starting(pipe), 60.0, pass_fds=pipe[1:])
+    assert (done.returncode, done.stdout) == (0, "begun\n")
+    assert_all_have_ended(pipe)
+
+
+def test_what_takes_too_long_is_stopped_where_there_are_no_groups(monkeypatch):
+    monkeypatch.delattr(os, "killpg", raising=False)
+    done = watched([sys.executable, "-c", "import time; time.sleep(60)"], 0.0)
+    assert done.returncode != 0
+
+
 def test_what_a_command_prints_is_told_if_it_fails():
     assert trust._run(sys.executable, "-c", "print(1 + 1)") == "2\n"
     with pytest.raises(RuntimeError, match=r"(?s)failed:.*no module named x y z"):
