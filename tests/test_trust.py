@@ -97,12 +97,22 @@ def test_what_a_command_prints_is_told_if_it_fails():
         trust._run(sys.executable, "-c", "raise ImportError('no module named x y z')")
 
 
+ENDS_BADLY = """
+import atexit, os
+def test(record_property):
+    record_property('tried', 7)
+    atexit.register(os._exit, 3)
+"""
+
+
 @pytest.mark.parametrize(
     ("code", "passed", "failed"),
     [
         ("def test(record_property): record_property('tried', 7)", 1, 0),
         ("import nothing_at_all", 0, 1),
         ("def test():\n import os\n os._exit(3)", 0, 1),
+        ("nothing = 'to collect'", 0, 1),
+        (ENDS_BADLY, 1, 1),
     ],
 )
 def test_counts(tmp_path, code, passed, failed):
