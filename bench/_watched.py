@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 MINUTE = 60.0
@@ -17,8 +18,9 @@ MINUTE = 60.0
 def watched(
     command: Sequence[object], limit: float, **options: Any
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command; after `limit` seconds it is killed, with all that it started.
+    """Run a command; after `limit` seconds it is killed.
 
+    So is all that it started and left, however it ends, where there are groups of processes.
     What it prints goes to a file: a pipe would be waited for as long as a child of it is open.
     """
     start = time.monotonic()
@@ -33,14 +35,21 @@ def watched(
         try:
             status = _wait(process, start, limit)
         finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            _end(process)
         output.seek(0)
         told = output.read()
     if status is None:
         told += f"\nstopped: it took longer than {limit:.0f} s\n"
     return subprocess.CompletedProcess(command, process.returncode, told)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if hasattr(os, "killpg"):
+        with suppress(ProcessLookupError):  # nothing is left
+            os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    process.wait()
 
 
 def _wait(process: subprocess.Popen[bytes], start: float, limit: float) -> int | None:

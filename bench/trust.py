@@ -89,13 +89,14 @@ def _outcome(report: ET.ElementTree, done: subprocess.CompletedProcess[str]) -> 
     (suite,) = report.getroot().iter("testsuite")
     total, failed, skipped = (int(suite.get(name, 0)) for name in ("tests", "failures", "skipped"))
     failed += int(suite.get("errors", 0))
-    failed += bool(done.returncode and not failed)
+    passed = total - failed - skipped
+    failed += bool(done.returncode and not failed)  # the run itself, which is no test
     found: dict[str | None, list[str]] = {"tried": [], "measured": []}
     for item in report.iter("property"):
         found.get(item.get("name"), []).append(item.get("value") or "")
     told = "" if not failed else done.stdout
     return Outcome(
-        total - failed - skipped,
+        passed,
         failed,
         skipped,
         sum(map(int, found["tried"])),

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastgd import _check, _exact, _merging
-from fastgd._arrays import SMALL
+from fastgd._arrays import SMALL, all_finite
 from fastgd._blocks import as_blocks
 from fastgd._blocks import merged as merged_blocks
 from fastgd._correlation import condition_number
@@ -27,6 +27,11 @@ from fastgd.backends import BACKENDS, MOMENTS_PRECISIONS, RawMoments, load_backe
 
 FORMAT = "fastgd.Moments"
 VERSION = 1
+
+TOO_LARGE = (
+    "their means are so far apart, or their weights so large, that sums of squares exceed the "
+    "range of float64"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +120,7 @@ class Moments:
         TypeError, ValueError
             If an argument cannot be used, or the data hold NaN or infinity.
         OverflowError
-            If the data are finite but their squares are not.
+            If the data are finite but sums of their squares, with the weights, are not.
         """
         _check.choice("backend", backend, BACKENDS)
         _check.choice("precision", precision, MOMENTS_PRECISIONS)
@@ -206,7 +211,8 @@ class Moments:
         Raises
         ------
         OverflowError
-            If the squares of what is between the two are not finite.
+            If the means are so far apart, or the weights so large, that sums of squares are not
+            finite.
         """
         self.check_alike(other)
         n_samples = self.n_samples + other.n_samples
@@ -215,7 +221,8 @@ class Moments:
                 both = self._of_exact(_exact.merged(self.exact, other.exact), n_samples)
             else:
                 both = self._of(_merging.merged(self.raw, other.raw), n_samples)
-        check_finite_sums(self, both.weight_sum, both.mean, both.scatter)
+        if not all_finite(both.weight_sum, both.mean, both.scatter):
+            raise OverflowError(f"the moments cannot be merged: {TOO_LARGE}; rescale the data")
         return both
 
     def __sub__(self, other: Moments) -> Moments:
@@ -224,7 +231,8 @@ class Moments:
         Raises
         ------
         ValueError
-            If nothing is left, or `other` cannot have been a part.
+            If nothing is left, `other` cannot have been a part, or the means are so far apart,
+            or the weights so large, that sums of squares are not finite.
         """
         self.check_alike(other)
         n_left = self.n_samples - other.n_samples
@@ -234,10 +242,13 @@ class Moments:
                 f"the difference of moments is no data: {other.n_samples} samples of weight "
                 f"{other.weight_sum:g} from {self.n_samples} of weight {self.weight_sum:g}"
             )
-        if self.exact is not None and other.exact is not None:
-            rest = self._of_exact(_exact.without(self.exact, other.exact), n_left)
-        else:
-            rest = self._of(_merging.without(self.raw, other.raw), n_left)
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
+            if self.exact is not None and other.exact is not None:
+                rest = self._of_exact(_exact.without(self.exact, other.exact), n_left)
+            else:
+                rest = self._of(_merging.without(self.raw, other.raw), n_left)
+        if not all_finite(rest.mean, rest.scatter):
+            raise ValueError(f"the moments cannot be subtracted: {TOO_LARGE}")
         variances = np.diagonal(rest.scatter)
         if (variances < -1e-8 * np.diagonal(self.scatter)).any():
             raise ValueError("the difference of moments is no data: a variance would be negative")

@@ -97,11 +97,10 @@ def _epochs(modes: _Modes, rate: float, smallest: float, tol: float) -> int:
     step = rate * modes.curvatures
     with np.errstate(divide="ignore"):
         shrinking = np.where(step < 0.5, np.log1p(-np.minimum(step, 0.5)), np.log(abs(1.0 - step)))
-    shrinking = np.maximum(shrinking, -1e3)
+    shrinking = np.clip(shrinking, -1e3, 0.0)  # what rounding takes beyond 0 need not grow
 
     def arrived(epoch: int) -> bool:
-        # What rounding takes just beyond the largest stable step grows, and need not overflow.
-        excess = modes.excess * np.exp(np.minimum(2.0 * epoch * shrinking, 300.0))
+        excess = modes.excess * np.exp(2.0 * epoch * shrinking)
         loss = modes.least + float(excess.sum())
         bound = min(loss, float(modes.curvatures @ excess) / smallest)
         return bound <= max(tol * loss, modes.rounding)

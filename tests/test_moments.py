@@ -4,6 +4,7 @@ import io
 import re
 import stat
 import tracemalloc
+from dataclasses import replace
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -125,11 +126,28 @@ class TestAlgebra:
     @pytest.mark.parametrize("size", [1e200, 1.7e308])
     def test_what_lies_too_far_apart_is_refused(self, size):
         one, other = (Moments.of([1.0], [y]) for y in (-size, size))
-        with pytest.raises(OverflowError, match="so large that sums of their squares"):
+        with pytest.raises(OverflowError, match="cannot be merged: their means are so far apart"):
             one + other
-        for precision in ("double", "exact"):
-            with pytest.raises(OverflowError, match="so large that sums of their squares"):
-                Moments.of([([1.0], [-size]), ([1.0], [size])], precision=precision)
+        with pytest.raises(OverflowError, match="cannot be merged"):
+            Moments.of([([1.0], [-size]), ([1.0], [size])])
+        with pytest.raises(OverflowError, match="so large that sums of their squares"):
+            Moments.of([([1.0], [-size]), ([1.0], [size])], precision="exact")
+
+    @pytest.mark.parametrize("precision", ["double", "exact"])
+    @pytest.mark.parametrize("size", [1e200, 1.7e308])
+    def test_what_lies_too_far_off_cannot_be_taken_out(self, size, precision):
+        whole = Moments.of([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], precision=precision)
+        one = Moments.of([1.0], [1.0], precision=precision)
+        far = replace(one, mean=np.array([size, 1.0]))
+        with pytest.raises(ValueError, match="cannot be subtracted: their means are so far apart"):
+            whole - far
+
+    def test_what_weighs_too_much_is_refused(self):
+        heavy = Moments.of([1.0, 2.0], [1.0, 2.0], [1e307, 1e308])
+        with pytest.raises(OverflowError, match=r"cannot be merged: .*or their weights so large"):
+            heavy + heavy
+        with pytest.raises(ValueError, match=r"cannot be subtracted: .*or their weights so large"):
+            heavy - Moments.of([1.0], [1.0], [1e307])
 
     @given(arrays=parts(2))
     def test_updating_is_merging(self, arrays):
