@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from fastgd._costs import moments_cost, reads_before_moments
@@ -165,8 +166,9 @@ def plan(
 
 def forecast(moments: Moments, size: int | None, settings: Settings) -> Plan:
     """The plan for data of which there are these moments, and which take so many bytes."""
-    auto = outlook(moments, settings, standardise=True)
-    mine = outlook(moments, settings, standardise=False)
+    with np.errstate(over="ignore", invalid="ignore"):  # as in `fit`
+        auto = outlook(moments, settings, standardise=True)
+        mine = outlook(moments, settings, standardise=False)
     scale = 1.0 / moments.weight_sum if settings.reduction == "sum" else 1.0
     by_auto, by_mine = "moments", "moments"
     if size is not None:

@@ -224,7 +224,7 @@ def test_refuses_what_it_cannot_use(options, error, message):
 
 def test_a_step_that_rounding_takes_beyond_the_largest_stable_one_never_arrives():
     X = np.array([[6, 65531, 65529], [65532, 65534, 6]], np.uint16)
-    for y in (np.array([65535, 0], np.uint16), [1e100, 0.0]):
+    for y in (np.array([65535, 0], np.uint16), [1e100, 0.0], [1e150, 0.0]):
         fastgd.plan(X, y)  # two of three curvatures are rounding
     modes = _Modes(np.array([6.0, 2.0]), np.array([1e9, 1e9]), least=0.0, rounding=1e-13)
     assert _epochs(modes, (1.0 + 1e-12) / 3.0, smallest=1e-12, tol=1e-10) >= MOST_EPOCHS
