@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._collinear import all_vary
 from fastgd._coordinates import CONSTANT, literal
 from fastgd._design import ROUNDING, design_root, scaled
 from fastgd._moments import Moments
@@ -113,7 +112,7 @@ def infer(result: FitResult, given: Moments | None, *, fit_intercept: bool) -> I
     quadratic = quadratic_of(moments)
     root = design_root(quadratic, literal(moments.n_features, fit_intercept))
     root = np.roll(root, 1, axis=1) if fit_intercept else root
-    clear = fit_intercept and _is_clear(quadratic)
+    clear = fit_intercept and quadratic.inverse.is_clear and not _constant(moments).any()
     variances, rank = _clear_variances(quadratic) if clear else _unit_variances(root)
 
     names, coef = _parameters(result, fit_intercept)
@@ -185,15 +184,8 @@ def _parameters(
     return ("const", *names), np.append(result.intercept, coef)
 
 
-def _is_clear(quadratic: Quadratic) -> bool:
-    """Whether no column is close to a sum of others, or to a constant."""
-    deviation = np.sqrt(np.diagonal(quadratic.scatter) / quadratic.weights)
-    varies = bool((deviation > CONSTANT * np.abs(quadratic.mean)).all())
-    return varies and quadratic.inverse.is_clear and all_vary(quadratic)
-
-
 def _clear_variances(quadratic: Quadratic) -> tuple[NDArray[np.float64], int]:
-    """As `_unit_variances`, where no column is close to a sum of others; for bits."""
+    """As `_unit_variances`, where no column is close to a sum of others or a constant; for bits."""
     solve, mean = quadratic.inverse.solve, quadratic.mean
     constant = 1.0 / quadratic.weights + float(mean @ solve(mean))
     variances = np.append(constant, np.diagonal(solve(np.eye(len(mean)))))
@@ -218,10 +210,14 @@ def _condition(root: NDArray[np.float64], rank: int) -> float:
 
 def _has_constant(moments: Moments) -> bool:
     """Whether a column of X is constant and not 0."""
+    return bool((_constant(moments) & (moments.mean[: moments.n_features] != 0.0)).any())
+
+
+def _constant(moments: Moments) -> NDArray[np.bool_]:
+    """Columns of X that are constant to rounding."""
     d = moments.n_features
     deviation = np.sqrt(np.diagonal(moments.scatter)[:d] / moments.weight_sum)
-    mean = np.abs(moments.mean[:d])
-    return bool(((mean > 0.0) & (deviation <= CONSTANT * mean)).any())
+    return np.asarray(deviation <= CONSTANT * np.abs(moments.mean[:d]))
 
 
 def _total_squares(moments: Moments, uncentred: bool) -> float:
