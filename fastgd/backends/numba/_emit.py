@@ -105,21 +105,21 @@ def multiply_add(b: Builder, left: Value, right: Value, added: Value) -> Value:
     With no fast-math flags, nor have the additions beside it: the order of sums is as written, so
     that two loops over the same numbers give the same bits.
     """
-    kind = left.type
-    name = f"llvm.fmuladd.v{kind.count}{kind.element.intrinsic_name}"
-    function = b.module.declare_intrinsic(name, (), ir.FunctionType(kind, [kind] * 3))
-    return b.call(function, [left, right, added])
+    return _by_elements(b, "fmuladd", left, right, added)
 
 
 def square_root(b: Builder, value: Value) -> Value:
     """The root of a scalar or, element by element, of a vector."""
-    kind = value.type
-    if isinstance(kind, ir.VectorType):
-        name = f"llvm.sqrt.v{kind.count}{kind.element.intrinsic_name}"
-    else:
-        name = f"llvm.sqrt.{kind.intrinsic_name}"
-    function = b.module.declare_intrinsic(name, (), ir.FunctionType(kind, [kind]))
-    return b.call(function, [value])
+    return _by_elements(b, "sqrt", value)
+
+
+def _by_elements(b: Builder, name: str, *values: Value) -> Value:
+    """LLVM's function of this name, of scalars or of vectors, which llvmlite cannot name."""
+    kind = values[0].type
+    vector = isinstance(kind, ir.VectorType)
+    suffix = f"v{kind.count}{kind.element.intrinsic_name}" if vector else kind.intrinsic_name
+    signature = ir.FunctionType(kind, [kind] * len(values))
+    return b.call(b.module.declare_intrinsic(f"llvm.{name}.{suffix}", (), signature), values)
 
 
 def tree_sum(b: Builder, values: Sequence[Value]) -> Value:
