@@ -51,32 +51,25 @@ def add_products(context: Any, b: Builder, signature: Any, args: Any) -> Value:
     cursor = cgutils.alloca_once_value(b, args[4])
     step = args[5]
 
-    def add_vectors(
-        sums: emit.Accumulators,
-        left: Value,
-        right: Value,
-        n_left: int,
-        n_right: int,
-        diagonal: bool,
-        i: Value,
-    ) -> None:
-        def column(first: Value, k: int) -> Value:
-            offset = b.add(b.mul(b.add(first, const(k)), length), i)
-            return emit.load(b, scratch.data, offset, count, scalar)
-
-        lefts = [column(left, k) for k in range(n_left)]
-        for m in range(n_right):
-            inside = diagonal and m < n_left
-            right_column = lefts[m] if inside else column(right, m)
-            for k in range(m + 1 if inside else n_left):
-                sums.add(b, k * n_right + m, emit.multiply(b, lefts[k], right_column))
+    def column(first: Value, k: int, i: Value) -> Value:
+        offset = b.add(b.mul(b.add(first, const(k)), length), i)
+        return emit.load(b, scratch.data, offset, count, scalar)
 
     def block(left: Value, right: Value, n_left: int, n_right: int, diagonal: bool) -> None:
         sums = emit.Accumulators(b, scalar, count, n_left * n_right)
+
+        def add_vectors(i: Value) -> None:
+            lefts = [column(left, k, i) for k in range(n_left)]
+            for m in range(n_right):
+                inside = diagonal and m < n_left
+                right_column = lefts[m] if inside else column(right, m, i)
+                for k in range(m + 1 if inside else n_left):
+                    sums.add(b, k * n_right + m, emit.multiply(b, lefts[k], right_column))
+
         with emit.loop(b, const(0), n_rows, turn) as i:
             emit.prefetch(b, cursor, step)
             for first in range(0, turn, count):
-                add_vectors(sums, left, right, n_left, n_right, diagonal, b.add(i, const(first)))
+                add_vectors(b.add(i, const(first)))
         values = sums.get(b)
         for k in range(n_left):
             first = k if diagonal else 0
