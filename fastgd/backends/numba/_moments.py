@@ -13,6 +13,7 @@ from fastgd._threads import ordered_sum
 from fastgd.backends import RawMoments
 from fastgd.backends.numba import _few, _gram, _outer, _pack
 from fastgd.backends.numba._assemble import Kernel
+from fastgd.backends.numba._centre import about_mean
 from fastgd.backends.numba._choice import group_rows
 from fastgd.backends.numba._compile import compiled
 from fastgd.backends.numba._gram import PACKED_ROWS
@@ -32,28 +33,26 @@ GROUP_PRODUCTS = 2_000_000_000
 WAITING_BYTES = 48 << 20
 # Below this a pass stays in the caller's thread: about half a millisecond.
 THREADING_PRODUCTS = 20_000_000
-# A pivot this many squared deviations from the mean has cost too many digits.
-FAR = 1e4
-# Rows that are brought to the mean at once: a few more matrices of many columns are much memory.
-STRIP_ROWS = 64
 
 
 def read_moments(problem: Problem, n_threads: int | None, precision: str) -> RawMoments:
     """The moments of `problem`, from one read; from two where the first found a bad pivot."""
     y = problem.y.reshape(problem.n_samples, -1)
     pivot = typical_row(problem.X, y)
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        raw = _read_about(problem, y, pivot, n_threads, precision)
-        far = raw.weights * (raw.mean - pivot) ** 2 > FAR * raw.scatter.diagonal()
-        if far.any() and np.isfinite(raw.mean).all():
-            raw = _read_about(problem, y, raw.mean, n_threads, precision)
+    with np.errstate(over="ignore", invalid="ignore"):
+        raw, far = _read_about(problem, y, pivot, n_threads, precision)
+        if far and np.isfinite(raw.mean).all():
+            raw, _ = _read_about(problem, y, raw.mean, n_threads, precision)
     return raw
 
 
 def _read_about(
     problem: Problem, y: Floats, pivot: NDArray[np.float64], n_threads: int | None, precision: str
-) -> RawMoments:
-    """Sums about `pivot`, group by group of rows, added in the order of the groups."""
+) -> tuple[RawMoments, bool]:
+    """Sums about `pivot`, group by group of rows, added in the order of the groups.
+
+    And whether a pivot turned out to be far from the mean.
+    """
     X, weight = problem.X, problem.sample_weight
     n, d = X.shape
     n_columns = d + y.shape[1]
@@ -80,21 +79,7 @@ def _read_about(
     threaded = n_groups > 1 and n * (n_columns + 1) ** 2 >= THREADING_PRODUCTS
     sums = ordered_sum(add_group, n_groups, n_threads if threaded else 1, at_once)
     weights = float(n) if weight is None else float(sums[n_columns, n_columns])
-    shift = sums[:n_columns, n_columns] / weights
-    return RawMoments(weights, pivot + shift, _about_mean(sums, shift, weights))
-
-
-def _about_mean(
-    sums: NDArray[np.float64], shift: NDArray[np.float64], weights: float
-) -> NDArray[np.float64]:
-    """The whole scatter, from the upper triangle of `sums`, which is changed."""
-    n = len(shift)
-    scatter = sums[:n, :n]
-    for first in range(0, n, STRIP_ROWS):
-        rows = slice(first, first + STRIP_ROWS)
-        scatter[rows] -= np.multiply.outer(shift[rows], shift) * weights
-    order = np.arange(n)
-    return np.where(order[:, np.newaxis] > order, scatter.T, scatter)
+    return about_mean(sums, pivot, weights)
 
 
 def choose_kernel(

@@ -17,10 +17,11 @@ from fastgd._threads import ordered_sum
 from fastgd.backends import ColumnStatistics
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._assemble import Kernel
+from fastgd.backends.numba._centre import FAR
 from fastgd.backends.numba._choice import group_rows
 from fastgd.backends.numba._compile import compiled
 from fastgd.backends.numba._emit import Builder, Value, const
-from fastgd.backends.numba._moments import FAR, typical_row
+from fastgd.backends.numba._moments import typical_row
 from fastgd.backends.numba._signatures import statistics_signature
 
 # Rows added up in registers before a vector of sums goes back to memory.
