@@ -19,11 +19,18 @@ LINE_BYTES = 64
 SMALL = 1e-140
 
 
-def aligned_zeros(size: int) -> NDArray[np.float64]:
-    """Zeros that begin where a line of the cache does."""
-    room = np.zeros(size + LINE_BYTES // 8)
+def aligned_empty(size: int) -> NDArray[np.float64]:
+    """Room that begins where a line of the cache does."""
+    room = np.empty(size + LINE_BYTES // 8)
     first = -room.ctypes.data % LINE_BYTES // 8
     return room[first : first + size]
+
+
+def aligned_zeros(size: int) -> NDArray[np.float64]:
+    """Zeros that begin where a line of the cache does."""
+    room = aligned_empty(size)
+    room.fill(0.0)
+    return room
 
 
 def all_finite(*parts: float | Floats) -> bool:

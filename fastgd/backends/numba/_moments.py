@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._arrays import Floats, aligned_zeros
+from fastgd._arrays import Floats, aligned_empty
 from fastgd._problem import Problem
 from fastgd._threads import ordered_sum
 from fastgd.backends import RawMoments
@@ -104,8 +104,8 @@ def chunk_rows(n_columns: int, itemsize: int, most: int) -> int:
 
 
 def new_scratch(n_columns: int, length: int, dtype: np.dtype[Any]) -> Floats:
-    """Room for columns that begin where lines of the cache do."""
-    room = aligned_zeros(n_columns * length).view(dtype)
+    """Room for columns that begin where lines of the cache do; zeros would fill the nearest one."""
+    room = aligned_empty(n_columns * length).view(dtype)
     return room[: n_columns * length].reshape(n_columns, length)
 
 
