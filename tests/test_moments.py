@@ -688,3 +688,15 @@ class TestValue:
         assert repr(weighted) == (
             "Moments(n_samples=1,200, n_features=3, n_targets=1, weight_sum=600)"
         )
+
+
+@pytest.mark.parametrize("n_features", [1, 10, 30])
+def test_a_second_read_mends_a_bad_pivot(n_features):
+    # The five rows whose median sums are taken about lie far from all others, and have no weight.
+    rng, n = np.random.default_rng(0), 1001
+    X, y, weight = rng.standard_normal((n, n_features)), rng.standard_normal(n), np.ones(n)
+    five = [(n - 1) * k // 6 for k in range(1, 6)]
+    X[five], weight[five] = 1e7, 0.0
+    scatter = Moments.of(X, y, weight).scatter
+    expected = Moments.of(np.delete(X, five, axis=0), np.delete(y, five)).scatter
+    np.testing.assert_allclose(scatter, expected, rtol=1e-11, atol=1e-9)
