@@ -88,12 +88,10 @@ def add_tiles(
 
     width = emit.size(stored) * (1 if by_columns else d)
     bytes_ahead = COLUMN_BYTES_AHEAD if by_columns else ROW_BYTES_AHEAD
-    ahead = const(bytes_ahead // width if by_columns else bytes_ahead // width * d)
-    if not by_columns:
-        # Every other line of a slice, fetched, had the hardware lose track: X[::2] was read at
-        # 0.6 of the speed that it has without.
-        ahead = b.select(b.icmp_signed("==", stride, const(d)), ahead, const(0))
-    later = b.gep(X.data, [ahead])
+    if by_columns:
+        later = b.gep(X.data, [const(bytes_ahead // width)])
+    else:
+        later = emit.ahead_of_rows(b, X.data, stride, const(d), bytes_ahead // width * d)
 
     def prefetch(row: Value, n_rows: int) -> None:
         for i in range(0, n_rows, max(1, emit.LINE_BYTES // width)):
