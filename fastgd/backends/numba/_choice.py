@@ -41,7 +41,9 @@ def choose_kernel(problem: Problem) -> Choice:
     if X.strides[0] == X.itemsize:
         if d <= MOST_TILE_COLUMNS:
             return Choice(_kernels.COLUMN_TILES, None)
-        return Choice(_kernels.COLUMN_BLOCKS, _columns.block_rows(d, X.itemsize))
+        cached = d <= _columns.MOST_BLOCKED_COLUMNS
+        kernel = _kernels.COLUMN_BLOCKS if cached else _kernels.COLUMN_RUNS
+        return Choice(kernel, _columns.block_rows(d, X.itemsize))
     if d < LEAST_SHORT_ROW:
         return Choice(_kernels.ROW_TILES, None)
     if d <= MOST_SHORT_ROW:

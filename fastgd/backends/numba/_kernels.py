@@ -9,6 +9,7 @@ or a tuple whose length fixes the number of features, is the precision to comput
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from numba.core import cgutils
@@ -65,10 +66,20 @@ def write_row_blocks(context: Any, b: Builder, signature: Any, args: Any) -> Non
     _write_runs(context, b, signature, args, _rows.add_row_blocks, _rows.BLOCK_ROWS)
 
 
+def _write_columns(context: Any, b: Builder, signature: Any, args: Any, cached: bool) -> None:
+    rows = _columns.turn_rows(context, signature.args[0])
+    add_blocks = partial(_columns.add_column_blocks, cached=cached)
+    _write_runs(context, b, signature, args, add_blocks, rows)
+
+
 def write_column_blocks(context: Any, b: Builder, signature: Any, args: Any) -> None:
-    """Contiguous columns, many of them."""
-    rows = emit.register_lanes(context.get_value_type(signature.args[4].dtype))
-    _write_runs(context, b, signature, args, _columns.add_column_blocks, rows)
+    """Contiguous columns, more of them than `write_column_tiles` is for."""
+    _write_columns(context, b, signature, args, cached=True)
+
+
+def write_column_runs(context: Any, b: Builder, signature: Any, args: Any) -> None:
+    """Contiguous columns, so many that no cache holds a block of them."""
+    _write_columns(context, b, signature, args, cached=False)
 
 
 def _add_remaining(
@@ -121,3 +132,4 @@ COLUMN_TILES = Kernel("column_tiles", write_column_tiles)
 SHORT_ROWS = Kernel("short_rows", write_short_rows)
 ROW_BLOCKS = Kernel("row_blocks", write_row_blocks)
 COLUMN_BLOCKS = Kernel("column_blocks", write_column_blocks)
+COLUMN_RUNS = Kernel("column_runs", write_column_runs)
