@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 import fastgd.backends.numba as numba_backend
-from fastgd.backends.numba import _choice, _moments, _statistics
+from fastgd.backends.numba import _choice, _columns, _moments, _statistics
 
 SMALL_GROUP_BYTES = 1 << 11
 
 
 class Shape(NamedTuple):
-    """A number of features, an order, and the kernel that reads float32 of it."""
+    """A number of features, an order, and the kernel that reads float32 of it in small groups."""
 
     d: int
     order: str
@@ -48,19 +48,20 @@ SHAPES = (
     Shape(2, "F", "column_tiles"),
     Shape(16, "F", "column_tiles"),
     Shape(24, "F", "column_blocks"),
-    Shape(200, "F", "column_blocks"),
+    Shape(200, "F", "column_runs"),
 )
 # A vector and its tail for every kernel: few, since each is compiled in every variant.
 FEW_SHAPES = tuple(
-    shape for shape in SHAPES if str(shape) in ("F1", "C3", "C9", "C200", "F2", "F24")
+    shape for shape in SHAPES if str(shape) in ("F1", "C3", "C9", "C200", "F2", "F24", "F200")
 )
 
 
 def use_small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have little data shared by threads in many groups, as much data is."""
+    """Have little data shared by threads in many groups, as much data is; nor fit into caches."""
     monkeypatch.setattr(numba_backend, "THREADING_BYTES", 0)
     monkeypatch.setattr(_choice, "GROUP_BYTES", SMALL_GROUP_BYTES)
     monkeypatch.setattr(_choice, "LEAST_COLUMN_RUN", 64)
+    monkeypatch.setattr(_columns, "MOST_BLOCKED_COLUMNS", 100)
     monkeypatch.setattr(_statistics, "THREADING_BYTES", 0)
     monkeypatch.setattr(_moments, "THREADING_PRODUCTS", 0)
     monkeypatch.setattr(_moments, "LEAST_GROUP_ROWS", 64)

@@ -105,10 +105,13 @@ def add_column_blocks(
         factors = [emit.splat(b, b.load(b.gep(w.data, [k])), count) for k in columns]
 
         def add(i: Value) -> None:
-            partial = emit.load(b, scratch, i, count, scalar)
-            for factor, k in zip(factors, columns, strict=True):
-                partial = emit.multiply_add(b, factor, feature(k, b.add(first_row, i)), partial)
-            emit.store(b, partial, scratch, i)
+            # First of these columns alone: in float32 the error of a sum grows with its terms.
+            row = b.add(first_row, i)
+            product = b.fmul(factors[0], feature(columns[0], row))
+            for factor, k in zip(factors[1:], columns[1:], strict=True):
+                product = emit.multiply_add(b, factor, feature(k, row), product)
+            before = emit.load(b, scratch, i, count, scalar)
+            emit.store(b, b.fadd(before, product), scratch, i)
 
         for_vectors(const(0), length, to_fetch(j, number, first_row), add)
 
