@@ -143,7 +143,7 @@ def yardsticks(
 
 def kernel_alone(read: Pass, w: NDArray[Any]) -> Callable[[int], Any]:
     """The kernel of a pass over the first n rows, without what Python does around it."""
-    coef = tuple(w.tolist()) if read._fixed else w.astype(read._dtype)
+    coef = read._coef_of_kernel(w)
     out = np.zeros(len(w) + 3)
     return lambda stop: read._add_rows(*read._data, coef, 0.5, out, 0, stop)
 

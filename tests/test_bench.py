@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bench import attempt as one
-from bench import readme, solve
+from bench import bandwidth, readme, solve
 from bench.peers import FLOOR, PEERS, Peer
 from bench.problems import Row, make_data, read, solve_exactly, write
 from bench.solve_table import markdown, ranked, text
@@ -195,3 +195,17 @@ def test_a_pipeline_that_scores_otherwise_is_told(wrong, monkeypatch, capsys):
     assert pipeline.main([]) == 0
     monkeypatch.setattr(pipeline, "compete", lambda *_: found)
     assert pipeline.main([]) == 1
+
+
+@pytest.mark.parametrize("in_cache", [True, False])
+@pytest.mark.parametrize(
+    "case", [("C", 2), ("F", 24), ("rows", 2), ("1-D", 1, "weighted")], ids=str
+)
+def test_the_fraction_of_the_limit_is_measured(case, in_cache, monkeypatch):
+    monkeypatch.setattr(bandwidth, "IN_CACHE", 1 << 30 if in_cache else 0)
+    buffer = np.random.default_rng(0).standard_normal(100_000, np.float32)
+
+    row = bandwidth.measure(bandwidth.Case(*case), buffer, threads=1, seconds=0.0)
+
+    assert np.isfinite([row.double, row.single, row.limit_gbs]).all()
+    assert row.megabytes == pytest.approx(0.4, rel=0.6)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +83,7 @@ class Pass:
         if isinstance(intercept, np.ndarray):
             return self._read_targets(coef, intercept)
         n, d = self._n_samples, self._n_features
-        w = tuple(coef.tolist()) if self._scratch is None else coef.astype(self._dtype)
+        w = self._coef_of_kernel(coef)
         partial = np.zeros((self._n_groups, d + 3))
         data, length = self._data, self._length
 
@@ -95,6 +96,10 @@ class Pass:
         weights = float(n) if self._data[2] is None else float(sums[d + 2])
         return Sums(float(sums[d]), sums[:d], float(sums[d + 1]), weights)
 
+    def _coef_of_kernel(self, coef: NDArray[np.float64]) -> NDArray[Any] | tuple[float, ...]:
+        """A tuple for the kernels of so many features and no other."""
+        return tuple(coef.tolist()) if self._scratch is None else coef.astype(self._dtype)
+
     def _add_rows(self, *arguments: object) -> None:
         scratch = None if self._scratch is None else aligned_zeros(self._scratch)
         self._kernel(*arguments, scratch)
@@ -103,8 +108,7 @@ class Pass:
         """Read the data once for all targets: each block from memory, then from cache."""
         n, d = self._n_samples, self._n_features
         X, _, weight, _ = self._data
-        columns = [np.ascontiguousarray(column, self._dtype) for column in coef.T]
-        w = [tuple(column.tolist()) if self._scratch is None else column for column in columns]
+        w = [self._coef_of_kernel(column) for column in coef.T]
         b = intercept.tolist()
         partial = np.zeros((self._n_groups, len(w), d + 3))
 

@@ -85,7 +85,8 @@ def add_row_blocks(
             for first in range(0, turn, count):
                 at = b.add(j, const(first))
                 work(at, at)
-        fetch(offsets, in_turns)
+        with b.if_then(b.icmp_signed("<", in_turns, d)):
+            fetch(offsets, in_turns)
         if turn > count:
             with b.if_then(b.icmp_signed("<", in_turns, tail)):
                 work(in_turns, in_turns)
