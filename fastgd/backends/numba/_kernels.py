@@ -22,7 +22,7 @@ from fastgd.backends.numba._emit import Builder, Value, const
 
 def _write_tiles(context: Any, b: Builder, signature: Any, args: Any, by_columns: bool) -> None:
     start, stop = args[7], args[8]
-    rows = _tile.tile_rows(context, signature.args[4])
+    rows = _tile.tile_rows(context, signature.args[4], by_columns)
     last = stop
     if not by_columns:
         X = emit.arrays(context, b, signature, args)[0]
