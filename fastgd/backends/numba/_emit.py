@@ -185,7 +185,7 @@ def _swap(b: Builder, first: Value, second: Value, step: int) -> tuple[Value, Va
     return pick(b, first, second, low), pick(b, first, second, high)
 
 
-def _end_to_end(b: Builder, parts: list[Value]) -> Value:
+def end_to_end(b: Builder, parts: list[Value]) -> Value:
     while len(parts) > 1:
         count = 2 * parts[0].type.count
         pairs = zip(parts[::2], parts[1::2], strict=True)
@@ -200,10 +200,18 @@ def transposed(b: Builder, rows: list[Value]) -> list[Value]:
     butterfly works on whole vectors.
     """
     width = rows[0].type.count
-    vectors = [_end_to_end(b, rows[first::width]) for first in range(width)]
-    step = 1
-    while step < width:
-        for i in range(width):
+    return exchanged(b, [end_to_end(b, rows[first::width]) for first in range(width)])
+
+
+def exchanged(b: Builder, vectors: list[Value]) -> list[Value]:
+    """Vectors, a power of two of them, as columns of as many elements at a time.
+
+    Where ``len(vectors)`` is n, vector j gets the j-th of every n elements: of the first n of each
+    vector, one after the other, then of the next n of each, and so on.
+    """
+    vectors, step = list(vectors), 1
+    while step < len(vectors):
+        for i in range(len(vectors)):
             if not i & step:
                 vectors[i], vectors[i + step] = _swap(b, vectors[i], vectors[i + step], step)
         step *= 2
@@ -215,7 +223,7 @@ def row_sums(b: Builder, rows: list[Value]) -> Value:
     width = rows[0].type.count
     if len(rows) > width:
         groups = [rows[first : first + width] for first in range(0, len(rows), width)]
-        return _end_to_end(b, [row_sums(b, group) for group in groups])
+        return end_to_end(b, [row_sums(b, group) for group in groups])
     count, step, vectors = len(rows), 1, rows
     while len(vectors) > 1:
         pairs = zip(vectors[::2], vectors[1::2], strict=True)

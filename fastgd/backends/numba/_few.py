@@ -1,7 +1,8 @@
 """Moments of very few features: all sums in registers from the first row to the last.
 
 A tile is as many rows as a register has elements. Each feature of a tile is a vector: read as it
-lies where columns are contiguous, transposed in registers where rows are.
+lies where columns are contiguous, transposed in registers where rows are. Rows with no gaps between
+them are read as they lie, and transposed as float64: that takes the fewest instructions.
 """
 
 from __future__ import annotations
@@ -24,6 +25,26 @@ BYTES_AHEAD = 1024
 TILES_A_RUN = 512
 
 
+def _row_order(d: int, count: int) -> list[int]:
+    """The row that each element of a column of `count` is of: see `_as_columns`."""
+    if d & (d - 1):
+        return list(range(count))
+    return [i % d * (count // d) + i // d for i in range(count)]
+
+
+def _as_columns(b: Builder, parts: list[Value]) -> list[Value]:
+    """The columns of rows that lie end to end in `parts`, in as many vectors as there are columns.
+
+    Where their number is a power of two, the rows change their order, for fewer exchanges.
+    """
+    d, count = len(parts), parts[0].type.count
+    if not d & (d - 1):
+        return emit.exchanged(b, parts)
+    rest = emit.zero(parts[0].type.element, count)
+    whole = emit.end_to_end(b, parts + [rest] * ((1 << d.bit_length()) - d))
+    return [emit.pick(b, whole, whole, range(j, d * count, d)) for j in range(d)]
+
+
 def _emit_tiles(context: Any, b: Builder, signature: Any, args: Any, by_columns: bool) -> Value:
     arrays = emit.arrays(context, b, signature, args)
     X, y, weight, pivot, out = (arrays[i] for i in (0, 1, 2, 3, 5))
@@ -32,27 +53,36 @@ def _emit_tiles(context: Any, b: Builder, signature: Any, args: Any, by_columns:
     stored, y_stored = (context.get_value_type(signature.args[i].dtype) for i in (0, 1))
     count = emit.register_lanes(stored)
     half = emit.register_lanes(emit.DOUBLE)
+    order = list(range(half)) if by_columns else _row_order(d, half)
     strides = cgutils.unpack_tuple(b, X.strides, 2)
     stride = b.sdiv(strides[1 if by_columns else 0], const(emit.size(stored)))
 
-    def read_features(row: Value) -> list[Value]:
+    def read(array: Any, element: Any, place: Value) -> Value:
+        return emit.convert(b, emit.load(b, array.data, place, half, element), emit.DOUBLE)
+
+    def read_ordered(array: Any, element: Any, row: Value) -> Value:
+        values = emit.load(b, array.data, row, half, element)
+        return emit.convert(b, emit.pick(b, values, values, order), emit.DOUBLE)
+
+    def read_features(row: Value, gaps: bool) -> list[Value]:
         if by_columns:
-            offsets = [b.add(row, b.mul(stride, const(j))) for j in range(d)]
-            return [emit.load(b, X.data, offset, count, stored) for offset in offsets]
+            return [read(X, stored, b.add(row, b.mul(stride, const(j)))) for j in range(d)]
+        if not gaps:
+            begin = b.mul(row, const(d))
+            return _as_columns(
+                b, [read(X, stored, b.add(begin, const(half * j))) for j in range(d)]
+            )
         # A row is read to the next power of two: into the next row, which n_tiles leaves.
         width = 1 << (d - 1).bit_length()
-        base = b.mul(row, stride)
-        offsets = [b.add(base, b.mul(stride, const(i))) for i in range(count)]
+        offsets = [b.mul(stride, b.add(row, const(i))) for i in order]
         rows = [emit.load(b, X.data, offset, width, stored) for offset in offsets]
-        return emit.transposed(b, rows)[:d]
+        return [emit.convert(b, each, emit.DOUBLE) for each in emit.transposed(b, rows)[:d]]
 
-    cursor = cgutils.alloca_once(b, emit.I64)
-
-    def fetch(array: Any, row_bytes: int, row: Value) -> None:
-        begin = b.ptrtoint(array.data, emit.I64)
-        b.store(b.add(b.add(begin, b.mul(row, const(row_bytes))), const(BYTES_AHEAD)), cursor)
-        for _ in range(max(1, row_bytes * count // 64)):
-            emit.prefetch(b, cursor, const(64))
+    def fetch(array: Any, element: Any, width: int, row: Value) -> None:
+        ahead = BYTES_AHEAD // emit.size(element)
+        for at in range(0, width * count, emit.LINE_BYTES // emit.size(element)):
+            place = b.add(b.mul(row, const(width)), const(ahead + at))
+            emit.prefetch_at(b, array.data, place)
 
     n_columns = d + 1
     shifts = [emit.splat(b, b.load(b.gep(pivot.data, [const(j)])), half) for j in range(n_columns)]
@@ -64,10 +94,7 @@ def _emit_tiles(context: Any, b: Builder, signature: Any, args: Any, by_columns:
     sums = emit.Accumulators(b, emit.DOUBLE, half, sets * len(places))
 
     def add_part(columns: list[Value], s: Value | None, place: int) -> None:
-        z = [
-            b.fsub(emit.convert(b, column, emit.DOUBLE), shift)
-            for column, shift in zip(columns, shifts, strict=True)
-        ]
+        z = [b.fsub(column, shift) for column, shift in zip(columns, shifts, strict=True)]
         sz = z if s is None else [emit.multiply(b, s, column) for column in z]
         for index, (i, j) in enumerate(pairs):
             sums.add(b, place + index, emit.multiply(b, sz[i], z[j]))
@@ -76,26 +103,31 @@ def _emit_tiles(context: Any, b: Builder, signature: Any, args: Any, by_columns:
         if s is not None:
             sums.add(b, place + len(places) - 1, s)
 
-    def tile(index: Value) -> None:
-        row = b.add(start, b.mul(index, const(count)))
-        width = 1 if by_columns else d
-        fetch(X, emit.size(stored) * width, row)
-        fetch(y, emit.size(y_stored), row)
-        columns = [*read_features(row), emit.load(b, y.data, row, count, y_stored)]
-        s = None if weight is None else emit.load(b, weight.data, row, count, stored)
-        for first in range(0, count, half):
-            lanes = range(first, first + half)
-            s_part = None
-            if s is not None:
-                s_part = emit.convert(b, emit.pick(b, s, s, lanes), emit.DOUBLE)
-            parts = [emit.pick(b, column, column, lanes) for column in columns]
-            add_part(parts, s_part, first // half % sets * len(places))
+    def tile(row: Value, gaps: bool) -> None:
+        if not gaps:
+            fetch(X, stored, 1 if by_columns else d, row)
+        fetch(y, y_stored, 1, row)
+        for part in range(count // half):
+            first = b.add(row, const(half * part))
+            columns = [*read_features(first, gaps), read_ordered(y, y_stored, first)]
+            s = None if weight is None else read_ordered(weight, stored, first)
+            add_part(columns, s, part % sets * len(places))
 
-    with emit.loop(b, const(0), n_tiles, TILES_A_RUN) as first:
-        stop = emit.smaller(b, b.add(first, const(TILES_A_RUN)), n_tiles)
-        with emit.loop(b, first, stop) as index:
-            tile(index)
-        sums.move_to(b, totals)
+    def add_tiles(gaps: bool) -> None:
+        with emit.loop(b, const(0), n_tiles, TILES_A_RUN) as first:
+            stop = emit.smaller(b, b.add(first, const(TILES_A_RUN)), n_tiles)
+            with emit.loop(b, first, stop) as index:
+                tile(b.add(start, b.mul(index, const(count))), gaps)
+            sums.move_to(b, totals)
+
+    if by_columns or d == 1:
+        add_tiles(gaps=not by_columns)
+    else:
+        with b.if_else(b.icmp_signed("==", stride, const(d))) as (then, otherwise):
+            with then:
+                add_tiles(gaps=False)
+            with otherwise:
+                add_tiles(gaps=True)
     for (i, j), value in zip(places * sets, totals.get(b), strict=True):
         emit.add_to_memory(b, emit.total(b, value), out.data, const(i * (n_columns + 1) + j))
     return context.get_dummy_value()
