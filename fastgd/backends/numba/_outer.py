@@ -1,8 +1,8 @@
 """Moments of up to 16 features in contiguous rows: outer products of rows, as they lie.
 
 A tile of rows is converted and centred into the nearest cache, and its products are taken from
-there, with no transposition: a vector of features times another, or itself, turned by some
-elements, times one element of another, or times the target.
+there, with no transposition: a vector of features times the row, turned by some elements, times one
+element of another, or times the target.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ MOST_FEATURES = 16
 # Elements of a register: as many rows are packed at a time, for the sake of y.
 LANES = emit.register_lanes(emit.DOUBLE)
 TILE_ROWS = 32
+UNROLLED_ROWS = 4
 # Rows of a run of sums: a single run over a hundred million equal terms would be off by 1e-11.
 ROWS_A_RUN = 16 * TILE_ROWS
-# Products that are summed at once: their sums fill the registers but for what is multiplied.
+# Sums that are added to at once: they fill the registers but for what is multiplied.
 MOST_SUMS = 24 if emit.REGISTER_BYTES == 64 else 12
 BYTES_AHEAD = 2048
 
@@ -31,8 +32,8 @@ BYTES_AHEAD = 2048
 class Product(NamedTuple):
     """A product of vector `left` of a row, by elements.
 
-    "turned": with vector `right` from element `place` on, and around; "element": with that element
-    alone; "target": with the target.
+    "turned": with the elements of vector `right` from `place` on, and then those of the vector
+    that follows it; "element": with that element alone; "target": with the target.
     """
 
     kind: str
@@ -43,23 +44,36 @@ class Product(NamedTuple):
     def pairs(self, d: int) -> Iterator[tuple[int, int, int]]:
         """Lanes that hold the product of two columns, and the columns; the target is column d."""
         for lane in range(LANES):
+            vector, place = self.right, self.place
+            if self.kind == "turned":
+                place += lane
+                if place >= LANES:
+                    vector, place = following(vector, d), place - LANES
             left = LANES * self.left + lane
-            turned = (lane + self.place) % LANES if self.kind == "turned" else self.place
-            right = d if self.kind == "target" else LANES * self.right + turned
+            right = d if self.kind == "target" else LANES * vector + place
             if left < d and (right < d or self.kind == "target"):
                 yield lane, min(left, right), max(left, right)
 
 
+def following(vector: int, d: int) -> int:
+    """The vector that follows in a row, in a circle; the last follows itself if it is not full."""
+    return (vector + 1) % (d // LANES) if vector < d // LANES else vector
+
+
 def products(d: int) -> list[Product]:
     """Products of vectors in which each pair of columns is met, and each with the target."""
-    found = []
-    for right in range(-(-d // LANES)):
-        number = min(LANES, d - LANES * right)
-        turns = range(min(number - 1, LANES // 2) + 1)
-        found += [Product("turned", right, right, place) for place in turns]
-        kind = "turned" if number == LANES else "element"
-        found += [Product(kind, left, right, k) for left in range(right) for k in range(number)]
-        found.append(Product("target", right, right, 0))
+    n_full, rest = divmod(d, LANES)
+    vectors = range(n_full + (rest > 0))
+    found = [Product("target", left, left, 0) for left in vectors]
+    found += [Product("turned", left, left, 0) for left in vectors]
+    for turn in range(1, LANES * n_full // 2 + 1):
+        # Turned by half of their elements, they meet themselves twice.
+        n_left = n_full if 2 * turn < LANES * n_full else -(-n_full // 2)
+        step, place = divmod(turn, LANES)
+        found += [Product("turned", k, (k + step) % n_full, place) for k in range(n_left)]
+    turns = range(1, min(rest - 1, LANES // 2) + 1)
+    found += [Product("turned", n_full, n_full, place) for place in turns]
+    found += [Product("element", left, n_full, k) for left in range(n_full) for k in range(rest)]
     return found
 
 
@@ -76,27 +90,35 @@ class _Sums:
         self._d = d = signature.args[4].count
         strides = cgutils.unpack_tuple(b, self._X.strides, 2)
         self._stride = b.sdiv(strides[0], const(emit.size(self._types[0])))
-        self._n_vectors = -(-d // LANES)
+        self._n_vectors = n = -(-d // LANES)
         self._products = products(d)
-        # Each vector of a row twice, so that it can be read from any element on, and around.
-        self._row_size = 2 * LANES * self._n_vectors
-        self._rows = self._room(TILE_ROWS * self._row_size)
+        # A single vector is turned in a register. Of more, the first products are taken while rows
+        # are packed, as many as there are registers for beside the sums.
+        self._n_packed = n * min(2, (MOST_SUMS - 4) // n - 1) if n > 1 else len(self._products)
+        # Each vector is followed by that which follows it in the circle: what is read begins with
+        # any element of the first, and never crosses the lines of the cache, which is slow.
+        self._row_size = 2 * LANES * n
         self._targets, self._roots = self._room(TILE_ROWS), self._room(TILE_ROWS)
-        # Of the products; of the vectors; of the target's square, the target and the weights.
-        self._n_sums = len(self._products) + self._n_vectors + 3
-        self._sums, self._totals = (self._room(LANES * self._n_sums) for _ in range(2))
-        self._for_sums(lambda at: self._put(self._zero(), self._sums, at))
-        self._for_sums(lambda at: self._put(self._zero(), self._totals, at))
-        self._shifts = self._room(LANES * (self._n_vectors + 1))
-        for j in range(LANES * self._n_vectors):
-            shift = b.load(b.gep(self._pivot.data, [const(j)])) if j < d else emit.DOUBLE(0.0)
-            b.store(shift, b.gep(self._shifts, [const(j)]))
+        # Of the vectors; of the target's square, the target and the weights; of the products.
+        self._n_sums = n + 3 + len(self._products)
+        # In one array with the rows: LLVM would else keep them in registers from tile to tile,
+        # where there are too few for what it does in between.
+        size = TILE_ROWS * self._row_size
+        self._rows = self._room(size + LANES * self._n_sums)
+        self._sums = b.gep(self._rows, [const(size)])
+        self._totals = self._room(LANES * self._n_sums)
+        self._shifts = self._room(LANES * (n + 1))
+        for j in range(d):
+            b.store(b.load(b.gep(self._pivot.data, [const(j)])), b.gep(self._shifts, [const(j)]))
         shift = emit.splat(b, b.load(b.gep(self._pivot.data, [const(d)])), LANES)
-        self._put(shift, self._shifts, const(LANES * self._n_vectors))
+        self._put(shift, self._shifts, const(LANES * n))
 
     def _room(self, size: int) -> Value:
+        """Room for so many zeros, a multiple of LANES."""
         room = cgutils.alloca_once(self._b, emit.DOUBLE, size=size)
         room.align = emit.LINE_BYTES
+        with emit.loop(self._b, const(0), const(size), LANES) as at:
+            self._put(self._zero(), room, at)
         return room
 
     def _zero(self) -> Value:
@@ -144,66 +166,85 @@ class _Sums:
     def pack(self, first: Value, n_rows: Value) -> None:
         """Rows, centred and times the roots of their weights, into scratch, and their sums."""
         b, n_vectors = self._b, self._n_vectors
-        place = len(self._products)
-        sums = self._registers(place, n_vectors + 3)
+        sums = self._registers(0, n_vectors + 3 + self._n_packed)
         with emit.loop(b, const(0), n_rows, LANES) as i:
             row = b.add(first, i)
             self._fetch(row)
-            y_shift = self._get(self._shifts, const(LANES * n_vectors))
-            target = y_sum = b.fsub(self._converted(self._y, 1, row), y_shift)
-            if self._weight is not None:
-                s = self._converted(self._weight, 0, row)
-                root = emit.square_root(b, s)
-                target, y_sum = b.fmul(root, target), emit.multiply(b, s, target)
-                self._put(root, self._roots, i)
-                sums.add(b, n_vectors + 2, s)
-            self._put(target, self._targets, i)
-            sums.add(b, n_vectors, emit.multiply(b, target, target))
-            sums.add(b, n_vectors + 1, y_sum)
+            self._pack_targets(sums, row, i)
             for k in range(LANES):
                 at = b.add(i, const(k))
                 begin = b.mul(b.add(row, const(k)), self._stride)
-                to = b.mul(at, const(self._row_size))
-                for j in range(n_vectors):
-                    x = self._converted(self._X, 0, b.add(begin, const(LANES * j)))
-                    z = z_sum = b.fsub(x, self._get(self._shifts, const(LANES * j)))
-                    if self._weight is not None:
-                        root = self._splat(self._roots, at)
-                        z = b.fmul(root, z)
-                        z_sum = emit.multiply(b, root, z)
-                    sums.add(b, j, z_sum)
-                    for half in range(2):
-                        self._put(z, self._rows, b.add(to, const(LANES * (2 * j + half))))
-        self._keep(sums, place)
+                vectors = [self._pack_vector(sums, begin, j, at) for j in range(n_vectors)]
+                self._add_products(sums, n_vectors + 3, self._products[: self._n_packed], vectors, at)
+                if n_vectors > 1:
+                    to = b.mul(at, const(self._row_size))
+                    for j in range(n_vectors):
+                        for k, z in enumerate((vectors[j], vectors[following(j, self._d)])):
+                            self._put(z, self._rows, b.add(to, const(LANES * (2 * j + k))))
+        self._keep(sums, 0)
+
+    def _pack_targets(self, sums: emit.Accumulators, row: Value, i: Value) -> None:
+        b, n_vectors = self._b, self._n_vectors
+        shift = self._get(self._shifts, const(LANES * n_vectors))
+        target = y_sum = b.fsub(self._converted(self._y, 1, row), shift)
+        if self._weight is not None:
+            s = self._converted(self._weight, 0, row)
+            root = emit.square_root(b, s)
+            target, y_sum = b.fmul(root, target), emit.multiply(b, s, target)
+            self._put(root, self._roots, i)
+            sums.add(b, n_vectors + 2, s)
+        self._put(target, self._targets, i)
+        sums.add(b, n_vectors, emit.multiply(b, target, target))
+        sums.add(b, n_vectors + 1, y_sum)
+
+    def _pack_vector(self, sums: emit.Accumulators, begin: Value, j: int, at: Value) -> Value:
+        b = self._b
+        x = self._converted(self._X, 0, b.add(begin, const(LANES * j)))
+        z = z_sum = b.fsub(x, self._get(self._shifts, const(LANES * j)))
+        if self._weight is not None:
+            root = self._splat(self._roots, at)
+            z = b.fmul(root, z)
+            z_sum = emit.multiply(b, root, z)
+        sums.add(b, j, z_sum)
+        return z
 
     def multiply(self, n_rows: Value) -> None:
-        """The products of the rows in scratch, as many at once as there are registers for."""
-        number = -(-len(self._products) // MOST_SUMS)
-        length = -(-len(self._products) // number)
-        for first in range(0, len(self._products), length):
-            some = self._products[first : first + length]
-            sums = self._registers(first, len(some))
-            with emit.loop(self._b, const(0), n_rows, 2) as i:
-                for k in range(2):
-                    self._multiply_row(some, sums, self._b.add(i, const(k)))
-            self._keep(sums, first)
+        """The other products of the rows in scratch, as many at once as there are registers for."""
+        others = self._products[self._n_packed :]
+        length = -(-len(others) // max(1, -(-len(others) // MOST_SUMS)))
+        for first in range(0, len(others), max(1, length)):
+            some = others[first : first + length]
+            place = self._n_vectors + 3 + self._n_packed + first
+            sums = self._registers(place, len(some))
+            with emit.loop(self._b, const(0), n_rows, UNROLLED_ROWS) as i:
+                for k in range(UNROLLED_ROWS):
+                    at = self._b.add(i, const(k))
+                    begin = self._b.mul(at, const(self._row_size))
+                    vectors = {
+                        j: self._get(self._rows, self._b.add(begin, const(2 * LANES * j)))
+                        for j in {each.left for each in some} | {each.right for each in some}
+                    }
+                    self._add_products(sums, 0, some, vectors, at)
+            self._keep(sums, place)
 
-    def _multiply_row(self, some: list[Product], sums: emit.Accumulators, i: Value) -> None:
+    def _add_products(
+        self, sums: emit.Accumulators, first: int, some: list[Product], vectors: Any, i: Value
+    ) -> None:
+        """Products of row `i` of the tile, whose `vectors` are given, to `sums` from `first` on."""
         b = self._b
-        begin = b.mul(i, const(self._row_size))
-        target = self._splat(self._targets, i)
-        vectors = {
-            j: self._get(self._rows, b.add(begin, const(2 * LANES * j)))
-            for j in {each.left for each in some} | {each.right for each in some}
-        }
-        for index, (kind, left, right, place) in enumerate(some):
-            at = b.add(begin, const(2 * LANES * right + place))
+        for index, (kind, left, right, place) in enumerate(some, first):
+            at = b.add(b.mul(i, const(self._row_size)), const(2 * LANES * right + place))
             if kind == "target":
-                factor = target
+                factor = self._splat(self._targets, i)
             elif kind == "element":
                 factor = self._splat(self._rows, at)
+            elif place == 0:
+                factor = vectors[right]
+            elif self._n_vectors == 1:
+                turned = [(lane + place) % LANES for lane in range(LANES)]
+                factor = emit.pick(b, vectors[right], vectors[right], turned)
             else:
-                factor = self._get(self._rows, at) if place else vectors[right]
+                factor = self._get(self._rows, at)
             sums.add(b, index, emit.multiply(b, vectors[left], factor))
 
     def end_run(self) -> None:
@@ -218,17 +259,15 @@ class _Sums:
 
     def add_to_out(self) -> None:
         """Add the totals to the products of the features, the target and a column of ones."""
-        d, n_products = self._d, len(self._products)
-        places: dict[tuple[int, int], int] = {}  # in `totals`, of each pair of columns
-        for index, each in enumerate(self._products):
+        d, n_vectors = self._d, self._n_vectors
+        places = {(j, d + 1): j for j in range(d)}  # in `totals`, of each pair of columns
+        for index, each in enumerate(self._products, n_vectors + 3):
             places |= {(i, j): LANES * index + lane for lane, i, j in each.pairs(d)}
-        places |= {(j, d + 1): LANES * n_products + j for j in range(d)}
         for (i, j), place in places.items():
             total = self._b.load(self._b.gep(self._totals, [const(place)]))
             emit.add_to_memory(self._b, total, self._out.data, const(i * (d + 2) + j))
-        first = n_products + self._n_vectors
         for k, (i, j) in enumerate(((d, d), (d, d + 1), (d + 1, d + 1))):
-            total = emit.total(self._b, self._get(self._totals, const(LANES * (first + k))))
+            total = emit.total(self._b, self._get(self._totals, const(LANES * (n_vectors + k))))
             emit.add_to_memory(self._b, total, self._out.data, const(i * (d + 2) + j))
 
 
