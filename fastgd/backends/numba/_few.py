@@ -16,11 +16,9 @@ from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._emit import Builder, Value, const
 
 # Features whose sums fit in registers, beside what is added to them.
-
 MOST_FEATURES = 4 if emit.REGISTER_BYTES == 64 else 3
 # Fetched so far ahead, X and y together come as fast as one array alone.
 BYTES_AHEAD = 1024
-
 # Tiles of a run of sums: a single run over a hundred million equal terms would be off by 1e-11.
 TILES_A_RUN = 512
 

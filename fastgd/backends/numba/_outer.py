@@ -7,74 +7,25 @@ element of another, or times the target.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 from numba.core import cgutils
 
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._emit import Builder, Value, const
+from fastgd.backends.numba._turns import LANES, Product, following, products
 
 # Measured, float32 from main memory, against columns of a transposed chunk: 4 and 8 features take
 # 0.7 of the time, 12 and 16 take 0.85.
 MOST_FEATURES = 16
-# Elements of a register: as many rows are packed at a time, for the sake of y.
-LANES = emit.register_lanes(emit.DOUBLE)
 TILE_ROWS = 32
-UNROLLED_ROWS = 4
+UNROLLED_ROWS = 2
 # Rows of a run of sums: a single run over a hundred million equal terms would be off by 1e-11.
 ROWS_A_RUN = 16 * TILE_ROWS
 # Sums that are added to at once: they fill the registers but for what is multiplied.
 MOST_SUMS = 24 if emit.REGISTER_BYTES == 64 else 12
 BYTES_AHEAD = 2048
-
-
-class Product(NamedTuple):
-    """A product of vector `left` of a row, by elements.
-
-    "turned": with the elements of vector `right` from `place` on, and then those of the vector
-    that follows it; "element": with that element alone; "target": with the target.
-    """
-
-    kind: str
-    left: int
-    right: int
-    place: int
-
-    def pairs(self, d: int) -> Iterator[tuple[int, int, int]]:
-        """Lanes that hold the product of two columns, and the columns; the target is column d."""
-        for lane in range(LANES):
-            vector, place = self.right, self.place
-            if self.kind == "turned":
-                place += lane
-                if place >= LANES:
-                    vector, place = following(vector, d), place - LANES
-            left = LANES * self.left + lane
-            right = d if self.kind == "target" else LANES * vector + place
-            if left < d and (right < d or self.kind == "target"):
-                yield lane, min(left, right), max(left, right)
-
-
-def following(vector: int, d: int) -> int:
-    """The vector that follows in a row, in a circle; the last follows itself if it is not full."""
-    return (vector + 1) % (d // LANES) if vector < d // LANES else vector
-
-
-def products(d: int) -> list[Product]:
-    """Products of vectors in which each pair of columns is met, and each with the target."""
-    n_full, rest = divmod(d, LANES)
-    vectors = range(n_full + (rest > 0))
-    found = [Product("target", left, left, 0) for left in vectors]
-    found += [Product("turned", left, left, 0) for left in vectors]
-    for turn in range(1, LANES * n_full // 2 + 1):
-        # Turned by half of their elements, they meet themselves twice.
-        n_left = n_full if 2 * turn < LANES * n_full else -(-n_full // 2)
-        step, place = divmod(turn, LANES)
-        found += [Product("turned", k, (k + step) % n_full, place) for k in range(n_left)]
-    turns = range(1, min(rest - 1, LANES // 2) + 1)
-    found += [Product("turned", n_full, n_full, place) for place in turns]
-    found += [Product("element", left, n_full, k) for left in range(n_full) for k in range(rest)]
-    return found
 
 
 class _Sums:
@@ -164,7 +115,7 @@ class _Sums:
         emit.prefetch_at(b, self._y.data, b.add(row, ahead))
 
     def pack(self, first: Value, n_rows: Value) -> None:
-        """Rows, centred and times the roots of their weights, into scratch, and their sums."""
+        """Rows, centred and times the roots of their weights, into scratch; sums, and products."""
         b, n_vectors = self._b, self._n_vectors
         sums = self._registers(0, n_vectors + 3 + self._n_packed)
         with emit.loop(b, const(0), n_rows, LANES) as i:
@@ -175,12 +126,10 @@ class _Sums:
                 at = b.add(i, const(k))
                 begin = b.mul(b.add(row, const(k)), self._stride)
                 vectors = [self._pack_vector(sums, begin, j, at) for j in range(n_vectors)]
-                self._add_products(sums, n_vectors + 3, self._products[: self._n_packed], vectors, at)
+                some = self._products[: self._n_packed]
+                self._add_products(sums, n_vectors + 3, some, vectors, at)
                 if n_vectors > 1:
-                    to = b.mul(at, const(self._row_size))
-                    for j in range(n_vectors):
-                        for k, z in enumerate((vectors[j], vectors[following(j, self._d)])):
-                            self._put(z, self._rows, b.add(to, const(LANES * (2 * j + k))))
+                    self._put_row(vectors, at)
         self._keep(sums, 0)
 
     def _pack_targets(self, sums: emit.Accumulators, row: Value, i: Value) -> None:
@@ -208,11 +157,20 @@ class _Sums:
         sums.add(b, j, z_sum)
         return z
 
+    def _put_row(self, vectors: list[Value], i: Value) -> None:
+        b = self._b
+        begin = b.mul(i, const(self._row_size))
+        for j, z in enumerate(vectors):
+            at = b.add(begin, const(2 * LANES * j))
+            self._put(z, self._rows, at)
+            self._put(vectors[following(j, self._d)], self._rows, b.add(at, const(LANES)))
+
     def multiply(self, n_rows: Value) -> None:
         """The other products of the rows in scratch, as many at once as there are registers for."""
         others = self._products[self._n_packed :]
-        length = -(-len(others) // max(1, -(-len(others) // MOST_SUMS)))
-        for first in range(0, len(others), max(1, length)):
+        number = max(1, -(-len(others) // MOST_SUMS))
+        length = -(-len(others) // number)
+        for first in range(0, len(others), length or 1):
             some = others[first : first + length]
             place = self._n_vectors + 3 + self._n_packed + first
             sums = self._registers(place, len(some))
