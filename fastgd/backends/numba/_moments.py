@@ -135,7 +135,7 @@ def typical_row(*parts: Floats) -> NDArray[np.float64]:
     """
     last = len(parts[0]) - 1
     rows = [last * k // 6 for k in range(1, 6)]
-    sample = np.concatenate([part.take(rows, axis=0) for part in parts], axis=1, dtype=np.float64)
+    sample = np.concatenate([part[rows] for part in parts], axis=1, dtype=np.float64)
     sample.sort(axis=0)
     typical = sample[2]
     return np.where(np.isfinite(typical), typical, 0.0)
