@@ -152,15 +152,18 @@ def _write_few(context: Any, b: Builder, signature: Any, args: Any, layout: str)
     X = emit.arrays(context, b, signature, args)[0]
     start, stop = args[8], args[9]
     n = cgutils.unpack_tuple(b, X.shape, 2)[0]
-    element = emit.DOUBLE if layout == "rows" else context.get_value_type(signature.args[0].dtype)
-    lanes = const(emit.register_lanes(element))
+    if layout == "rows":
+        rows = const(_outer.LANES)
+    else:
+        stored = context.get_value_type(signature.args[0].dtype)
+        rows = const(_few.STREAMS * emit.register_lanes(stored))
     rows_follow = const(0 if layout == "columns" else 1)
     last = emit.smaller(b, stop, b.sub(n, rows_follow))
-    n_tiles = b.sdiv(b.sub(last, start), lanes)
+    n_tiles = b.sdiv(b.sub(last, start), rows)
     typed = list(zip(signature.args, args, strict=True))
     index = types.int64
     emit.call(context, b, ADD_TILES[layout], *typed[:5], typed[7], (index, start), (index, n_tiles))
-    done = b.add(start, b.mul(n_tiles, lanes))
+    done = b.add(start, b.mul(n_tiles, rows))
     _add_remaining(context, b, signature, args, done, stop)
 
 
