@@ -232,8 +232,8 @@ class _Sums:
 def add_tiles(context: Any, b: Builder, signature: Any, args: Any) -> Value:
     """Add the moments of rows `start` to ``start + n_tiles * LANES`` to `out`.
 
-    The arguments are those of `_few.TILES`, of one stream. Rows are read to the next multiple of LANES elements:
-    another must follow the last.
+    The arguments are those of `_few.TILES`, of one stream. Rows are read to the next multiple of
+    LANES elements: another must follow the last.
     """
     start, n_tiles = args[6], args[7]
     stop = b.add(start, b.mul(n_tiles, const(LANES)))
