@@ -223,7 +223,8 @@ def markdown(rows: list[Row]) -> str:
         f"Fraction of the streaming limit that an epoch reaches, float32,"
         f" {rows[0].megabytes:.0f} MB, {rows[0].threads} threads, in both precisions; and NumPy's"
         " time over fastgd's default (1-D: the notebook's expressions; else the two BLAS calls)."
-        " Above 1 is the noise of a machine whose memory others use, too."
+        " The limit is a plain sum over the same bytes; a kernel that fetches ahead can come above"
+        " it in two threads, and so can any on a machine whose memory others use, too."
         " Made by `python -m bench.bandwidth --readme`.",
         "",
         "| layout | features | double | single | NumPy / fastgd |",

@@ -36,7 +36,7 @@ def warmup(
     Parameters
     ----------
     n_features : int, default 1
-        Kernels differ for each number of features up to 16; 1 serves 1-D X, too.
+        Kernels differ for each number of features up to 32; 1 serves 1-D X, too.
     dtype : {float32, float64}, default float32
         Of X and y.
     order : {"C", "F"}, default "C"

@@ -9,7 +9,7 @@ from fastgd.backends.numba import _columns, _kernels, _rows
 from fastgd.backends.numba._assemble import Kernel
 
 MOST_TILE_COLUMNS = 16
-LEAST_SHORT_ROW, MOST_SHORT_ROW = 7, 16
+LEAST_SHORT_ROW, MOST_SHORT_ROW = 7, 32
 
 # Groups of rows are what threads share and what an interrupt waits for. Their number is a
 # function of the shape and the dtype alone, so that the order of all sums is, too.
@@ -30,12 +30,12 @@ class Choice(NamedTuple):
 def choose_kernel(problem: Problem) -> Choice:
     """The fastest kernel for the layout and the number of features, as measured.
 
-    One thread, float32, 256 KB and 410 MB: see ``python -m bench.bandwidth``. Tiles of rows take
-    the least work of up to 6 features (double, 7: 0.70 of the limit in tiles, 0.94 by rows; 5: 0.89
-    and 0.66); then transposing them costs more than adding up each row by itself. That, with the
-    number of features fixed, is the faster up to 16 features (16, double: 0.76 of the limit, and
-    0.73 in blocks; single: 0.87 and 0.80), and the slower from 20 on (0.70 and 0.74; 64: 0.70 and
-    0.83). Gaps between rows (slices) change nothing, so that bits do not hang on them.
+    Float32 in double precision, 410 MB: see ``python -m bench.bandwidth``. Tiles of rows take the
+    least work of up to 6 features (one thread, 5: 0.74 of the limit, and 0.47 by short rows; 8:
+    0.73 and 0.77); then transposing them costs more than adding up each row by itself. That, with
+    the number of features fixed, is faster than blocks of rows of any length, 1.1 to 1.7 times from
+    17 to 32 features, but each number of them takes a kernel of its own. Gaps between rows (slices)
+    change nothing, so that bits do not hang on them.
     """
     X, d = problem.X, problem.n_features
     if X.strides[0] == X.itemsize:

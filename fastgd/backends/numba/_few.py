@@ -132,7 +132,7 @@ def _emit_tiles(context: Any, b: Builder, signature: Any, args: Any, by_columns:
             with otherwise:
                 add_tiles(gaps=True)
     for (i, j), value in zip(places * sets, totals.get(b), strict=True):
-        # In the order of rows, whatever the layout: else the bits would hang on it.
+        # In the order of rows: slices and columns are added up so, too, with the same bits.
         ordered = emit.pick(b, value, value, [order.index(lane) for lane in range(half)])
         emit.add_to_memory(b, emit.total(b, ordered), out.data, const(i * (n_columns + 1) + j))
     return context.get_dummy_value()

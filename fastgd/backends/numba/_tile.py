@@ -15,7 +15,7 @@ from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._emit import Builder, Value, const
 from fastgd.backends.numba._residuals import Residuals
 
-# Runs of sums: at most 16 terms in a lane of float32, then float64; and so many of float64, for a
+# Runs of sums: at most 32 terms in a lane of float32, then float64; and so many of float64, for a
 # single run over a hundred million equal terms would be off by 1e-11.
 TILES_A_RUN = {emit.SINGLE: 16, emit.DOUBLE: 1024}
 
