@@ -10,8 +10,8 @@ import numpy as np
 from fastgd._settings import Settings
 
 # What collecting the moments costs, in reads of X by the fused kernel: "over_epoch" of ``python -m
-# bench.moments`` (float32 of 400 MB, double precision, all threads) was 1.7 for 2 features, 2.0 for
-# 8, 2.8 for 16, 3.9 for 32, 11 for 100, 30 for 300 and 93 for 1,000.
+# bench.moments`` (float32 of 400 MB, double precision, all threads) was 1.4 for 2 features, 1.9 for
+# 8, 3.0 for 16, 3.9 for 32, 10 for 100, 26 for 300 and 105 for 1,000.
 READS_AT_LEAST = 1.5
 READS_A_FEATURE = 1 / 13
 

@@ -45,8 +45,8 @@ def add_row_blocks(
     count = emit.register_lanes(scalar)
     d = cgutils.unpack_tuple(b, X.shape, 2)[1]
     stride = b.sdiv(cgutils.unpack_tuple(b, X.strides, 2)[0], const(emit.size(stored)))
-    # A turn of the loop over features takes a register of them as they are stored, of which
-    # float64 makes two vectors of float32.
+    # A turn of the loop over features takes a register of them as they are stored: two vectors
+    # where float32 is converted to float64.
     turn = emit.register_lanes(stored)
     in_turns = b.sub(d, b.srem(d, const(turn)))
     later = emit.ahead_of_rows(b, X.data, stride, d, BYTES_AHEAD // emit.size(stored))
