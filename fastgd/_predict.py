@@ -1,4 +1,4 @@
-"""Predictions of a linear model, block by block."""
+"""Predictions of a linear model: at once, or block by block where X has to be converted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastgd._blocks import lazy_prediction
 from fastgd.sources import Table, as_matrix, as_table, select
 
 # Numbers converted at a time, where X cannot be used as it is.
-BLOCK = 2**20
+BLOCK = 2**18
 
 
 def predict(
@@ -50,27 +50,38 @@ def predict(
             return float(line) if np.ndim(line) == 0 else line
         _check_shape(array.shape, len(weights), single)
         read = _blocks_of_array(array)
+        sample = array[:0]
+        at_once = as_float_array("X", sample) is sample
     else:
         table = _match(table, feature_names)
         _check_shape(_shape(table, single and feature_names is not None), len(weights), single)
-        read = _blocks_of_table(table)
+        read, at_once = _blocks_of_table(table), False
     n_samples = table.n_rows if table is not None else len(array)
     shape = (n_samples, *weights.shape[1:])
     if out is None:
         out = np.empty(shape, read(0, 0).dtype)
     else:
         _check_out(out, shape, X)
-    step = max(1, BLOCK // len(weights))
+    # Threads of a BLAS are called once: block by block, each call would wait for all of them.
+    step = max(1, n_samples if at_once else BLOCK // len(weights))
     for start in range(0, n_samples, step):
         block = read(start, min(start + step, n_samples)).reshape(-1, len(weights))
         dtype, rows = block.dtype, out[start : start + step]
-        line = block @ weights.astype(dtype)
+        line = _product(block, weights.astype(dtype), rows if out.dtype == dtype else None)
         np.add(line, np.asarray(intercept, dtype), out=rows, casting="same_kind")
     return out
 
 
 def _blocks_of_array(array: NDArray[Any]) -> Callable[[int, int], Floats]:
     return lambda start, stop: as_float_array("X", array[start:stop])
+
+
+def _product(block: Floats, weights: Floats, out: Floats | None) -> Floats:
+    """``block @ weights``; of a single feature by elements, a fifth of the product's time."""
+    if len(weights) > 1:
+        product: Floats = np.matmul(block, weights, out=out)
+        return product
+    return np.multiply(block if weights.ndim == 2 else block[:, 0], weights, out=out)
 
 
 def _blocks_of_table(table: Table) -> Callable[[int, int], Floats]:

@@ -1,6 +1,7 @@
 """FitResult: what it holds and what it predicts."""
 
 import dataclasses
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -133,6 +134,27 @@ class TestOut:
             out = np.full((10,), np.nan, kind)[::2]
             assert result.predict(values, out=out) is out
             assert out == pytest.approx(result.predict(values), rel=1e-6)
+
+    @pytest.mark.parametrize("layout", ["C", "F", "rows", "columns", "neither", "int"])
+    def test_no_copy_of_the_data_is_made(self, plane, layout):
+        n = 1_000_000
+        values = np.arange(6 * n, dtype="f4")
+        matrix = {
+            "C": values[: 3 * n].reshape(n, 3),
+            "F": values[: 3 * n].reshape(3, n).T,
+            "rows": values.reshape(2 * n, 3)[::2],
+            "columns": values.reshape(n, 6)[:, :3],
+            "neither": values.reshape(n, 6)[:, ::2],
+            "int": values[: 3 * n].reshape(n, 3).astype("i4"),
+        }[layout]
+        out = np.empty(n, "f8" if layout == "int" else "f4")
+        tracemalloc.start()
+        try:
+            plane.predict(matrix, out=out)
+            assert tracemalloc.get_traced_memory()[1] < 8 << 20
+        finally:
+            tracemalloc.stop()
+        np.testing.assert_allclose(out, matrix @ plane.coef + plane.intercept, rtol=1e-5, atol=1e-2)
 
     @pytest.mark.parametrize("order", ["C", "F"])
     def test_many_rows_are_read_in_blocks(self, plane, order, rng):
