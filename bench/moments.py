@@ -5,7 +5,8 @@ Three tables, each row timed in turn in one process, medians:
 * a whole fit of 20 epochs in 1-D against one read of x and y at the streaming limit, against the
   notebook's own numpy and against numpy's two matrix products, and the error of its coefficient;
 * the moments pass against the larger of one read and ``n d (d + 1)`` operations at the rate of
-  a large matrix product in the same turns (float64, as the sums are), and against one epoch;
+  a large matrix product before or after, the better (float64, as the sums are), and against one
+  epoch;
 * the default fit to its solution, and the excess of its loss over the minimum, from normal
   equations in float64; with scikit-learn's LinearRegression, and Intel's extension of it, where
   they are installed.
@@ -37,6 +38,8 @@ from fastgd.commands._timing import in_turn, timed
 
 EPOCHS = 20
 FEATURES = (2, 4, 8, 16, 32, 100, 300, 1000)
+SQUARE = 1024  # rows and columns of the matrices of the large product
+BLAS_SECONDS = 0.3  # until BLAS's threads sleep
 TABLES = {
     "one_dimension": f"1-D, {EPOCHS} epochs",
     "moments": "Moments pass",
@@ -110,30 +113,40 @@ def one_dimension(n: int, seconds: float) -> dict[str, float]:
     }
 
 
-def moments_pass(d: int, megabytes: float, seconds: float) -> dict[str, float]:
+def seconds_of_product(seconds: float) -> float:
+    """Seconds of a large matrix product, of float64.
+
+    In rounds of their own: BLAS's threads go on looking for work for a while, in the way of ours.
+    """
+    square = np.random.default_rng(0).standard_normal((SQUARE, SQUARE))
+    found = in_turn({"product": lambda: square @ square}, seconds)["product"]
+    time.sleep(BLAS_SECONDS)
+    return found
+
+
+def moments_pass(d: int, layout: str, megabytes: float, seconds: float) -> dict[str, Any]:
     n = int(megabytes * 1e6 / (4 * (d + 1)))
     values = random_values(n * (d + 1))
-    X, y = values[: n * d].reshape(n, d), values[n * d :]
-    square = np.random.default_rng(0).standard_normal((1024, 1024))
+    X, y = values[: n * d].reshape((n, d), order=layout), values[n * d :]
     calls: dict[str, Callable[[], Any]] = {
         "moments": lambda: fastgd.Moments.of(X, y),
         "read": reader(values, available_threads()),
         "epoch": lambda: fastgd.mse_and_gradient(X, y, np.ones(d)),
-        "product": lambda: square @ square,
-        # BLAS's threads go on looking for work for a while, in the way of ours.
-        "pause": lambda: time.sleep(0.1),
     }
+    before = seconds_of_product(seconds / 4)
     times = in_turn(calls, seconds)
-    work = n * d * (d + 1) * times["product"] / (2 * 1024**3)
+    product = min(before, seconds_of_product(seconds / 4))
+    work = n * d * (d + 1) * product / (2 * SQUARE**3)
     return {
         "n": n,
         "d": d,
+        "layout": layout,
         "moments_s": times["moments"],
         "over_limit": times["moments"] / max(times["read"], work),
         "over_read": times["moments"] / times["read"],
         "over_epoch": times["moments"] / times["epoch"],
         "gflops": n * d * (d + 1) / times["moments"] / 1e9,
-        "product_gflops": 2 * 1024**3 / times["product"] / 1e9,
+        "product_gflops": 2 * SQUARE**3 / product / 1e9,
     }
 
 
@@ -175,11 +188,12 @@ def solution(n: int, d: int, condition: float, seconds: float) -> dict[str, floa
     }
 
 
-def show(title: str, rows: list[dict[str, float]]) -> None:
+def show(title: str, rows: list[dict[str, Any]]) -> None:
     print(f"\n{title}")
     print("".join(f"{name:>22}" for name in rows[0]))
     for row in rows:
-        print("".join(f"{value:>22.5g}" for value in row.values()), flush=True)
+        cells = (v if isinstance(v, str) else f"{v:.5g}" for v in row.values())
+        print("".join(f"{cell:>22}" for cell in cells), flush=True)
 
 
 def markdown(report: dict[str, Any], megabytes: float) -> str:
@@ -192,18 +206,18 @@ def markdown(report: dict[str, Any], megabytes: float) -> str:
         f" products an epoch {line['two_products_over_fit']:.0f} times. The coefficient is off by"
         f" {line['relative_error']:.0e} of itself.",
         "",
-        f"Collecting moments, float32 in C order, {megabytes:.0f} MB,"
+        f"Collecting moments, float32, {megabytes:.0f} MB,"
         f" {available_threads()} threads: the time over that of one read of the data; over"
         " that of one epoch; and over the larger"
         " of one read and n d (d + 1) operations as fast as a large float64 matrix product does"
         " them. Made by `python -m bench.moments --readme`.",
         "",
-        "| features | of a read | of an epoch | of the limit |",
-        "|---:|---:|---:|---:|",
+        "| layout | features | of a read | of an epoch | of the limit |",
+        "|---|---:|---:|---:|---:|",
     ]
     for row in report["moments"]:
         ratios = (f"{row[name]:.1f}" for name in ("over_read", "over_epoch", "over_limit"))
-        lines.append(f"| {row['d']} | " + " | ".join(ratios) + " |")
+        lines.append(f"| {row['layout']} | {row['d']} | " + " | ".join(ratios) + " |")
     return "\n".join(lines)
 
 
@@ -212,6 +226,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=100_000_000, help="of the 1-D fit; 10^8")
     parser.add_argument("--megabytes", type=float, default=400, help="of X and y; 400")
     parser.add_argument("--features", type=int, nargs="*", default=FEATURES)
+    parser.add_argument("--layout", nargs="*", choices=("C", "F"), default=["C", "F"])
     parser.add_argument("--seconds", type=float, default=2.0, help="a row, at least; 2")
     parser.add_argument("--tables", nargs="*", choices=TABLES, default=list(TABLES))
     parser.add_argument("--json", metavar="PATH")
@@ -219,7 +234,11 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     tables: dict[str, Callable[[], list[dict[str, float]]]] = {
         "one_dimension": lambda: [one_dimension(args.rows, args.seconds)],
-        "moments": lambda: [moments_pass(d, args.megabytes, args.seconds) for d in args.features],
+        "moments": lambda: [
+            moments_pass(d, layout, args.megabytes, args.seconds)
+            for layout in args.layout
+            for d in args.features
+        ],
         "solution": lambda: [
             solution(n, d, condition, args.seconds)
             for n, d in SOLUTIONS
