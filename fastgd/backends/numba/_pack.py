@@ -14,6 +14,13 @@ from numba.core import cgutils
 
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._emit import Builder, Value, const
+from fastgd.backends.numba._gram import PACKED_ROWS
+
+
+# The next chunk of columns is fetched while one is packed if it has at most so many numbers: it
+# waits in the second cache, beside scratch. 4 to 32 columns, 400 MB, two threads, take 0.65 to 0.93
+# of the time so; 1000 columns 1.1.
+MOST_FETCHED = 40_000
 
 
 def at_once(itemsize: int) -> int:
@@ -52,10 +59,17 @@ def _emit_pack(context: Any, b: Builder, signature: Any, args: Any, layout: str)
             keep(b.add(first, const(k)), i, column)
 
     if layout == "columns":
+        near = b.icmp_signed("<=", b.mul(n_columns, length), const(MOST_FETCHED))
+        ahead = b.select(near, length, const(0))
         with emit.loop(b, const(0), d) as j:
             base = b.add(start, b.mul(stride, j))
-            with emit.loop(b, const(0), n_rows, count) as i:
-                keep(j, i, emit.load(b, X.data, b.add(base, i), count, stored))
+            later = b.add(base, ahead)
+            with emit.loop(b, const(0), n_rows, PACKED_ROWS) as i:
+                for first in range(0, PACKED_ROWS, emit.LINE_BYTES // emit.size(stored)):
+                    emit.prefetch_at(b, X.data, b.add(later, b.add(i, const(first))))
+                for first in range(0, PACKED_ROWS, count):
+                    at = b.add(i, const(first))
+                    keep(j, at, emit.load(b, X.data, b.add(base, at), count, stored))
         return context.get_dummy_value()
     with emit.loop(b, const(0), n_rows, count) as i:
         if layout == "few":
