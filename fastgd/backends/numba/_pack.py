@@ -16,7 +16,6 @@ from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._emit import Builder, Value, const
 from fastgd.backends.numba._gram import PACKED_ROWS
 
-
 # The next chunk of columns is fetched while one is packed if it has at most so many numbers: it
 # waits in the second cache, beside scratch. 4 to 32 columns, 400 MB, two threads, take 0.65 to 0.93
 # of the time so; 1000 columns 1.1.
