@@ -21,7 +21,9 @@ VECTOR_BYTES = 64
 LINE_BYTES = 64  # of cache: what a prefetch fetches
 # The longest vectors that are one register. Where 32 bytes are, vectors of 64 take two of sixteen
 # registers each, and what is spilled cost up to half of the speed (few features, in cache).
-REGISTER_BYTES = 64 if binding.get_host_cpu_features().get("avx512f") else 32
+_FEATURES = binding.get_host_cpu_features()
+REGISTER_BYTES = 64 if _FEATURES.get("avx512f") else 32
+_HAS_AVX = bool(_FEATURES.get("avx"))
 
 BYTE = ir.IntType(8)
 I32 = ir.IntType(32)
@@ -106,6 +108,16 @@ def multiply_add(b: Builder, left: Value, right: Value, added: Value) -> Value:
     that two loops over the same numbers give the same bits.
     """
     return _by_elements(b, "fmuladd", left, right, added)
+
+
+def as_converted(b: Builder, value: Value) -> Value:
+    """`value`, a vector just converted, which LLVM then leaves where it is.
+
+    It would shuffle first and convert then: one conversion for two, but of what is in a register,
+    which AVX does at half the speed of what is in memory.
+    """
+    fixed = _HAS_AVX and value.type.count > 1
+    return _by_elements(b, "arithmetic.fence", value) if fixed else value
 
 
 def square_root(b: Builder, value: Value) -> Value:

@@ -33,18 +33,28 @@ class Residuals:
         self._sums = emit.Accumulators(b, scalar, count, number)
         self._totals = emit.Accumulators(b, emit.DOUBLE, count, number)
 
-    def of_terms(self, coefs: list[Value], columns: list[Value], rows: Rows) -> Value:
-        """Weighted residuals of `rows`, given the columns of them."""
+    def of_terms(
+        self, coefs: list[Value], columns: list[Value], rows: Rows, apart: bool = False
+    ) -> Value:
+        """Weighted residuals of `rows`, given the columns of them.
+
+        Every other term is added up `apart`, so that each addition waits for fewer before it.
+        """
         b = self._b
-        if self._prediction is None:
-            r = self._shifted(rows)
-            for w, x in zip(coefs, columns, strict=True):
-                r = emit.multiply_add(b, w, x, r)
-            return self._weighted(r, rows)
-        product = b.fmul(coefs[0], columns[0])
-        for w, x in zip(coefs[1:], columns[1:], strict=True):
-            product = emit.multiply_add(b, w, x, product)
-        return self.of_products(product, rows)
+        if self._prediction is not None:
+            return self.of_products(self._added(None, coefs, columns), rows)
+        r = self._shifted(rows)
+        if not apart:
+            return self._weighted(self._added(r, coefs, columns), rows)
+        even = self._added(r, coefs[::2], columns[::2])
+        odd = self._added(None, coefs[1::2], columns[1::2])
+        return self._weighted(b.fadd(even, odd), rows)
+
+    def _added(self, r: Value | None, coefs: list[Value], columns: list[Value]) -> Value:
+        """The products of these terms, added to `r`."""
+        for w, x in zip(coefs, columns, strict=True):
+            r = self._b.fmul(w, x) if r is None else emit.multiply_add(self._b, w, x, r)
+        return r
 
     def of_products(self, product: Value, rows: Rows) -> Value:
         """Weighted residuals of `rows`, given their products."""

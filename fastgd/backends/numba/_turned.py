@@ -1,0 +1,73 @@
+"""Rows of few features as columns: a vector of each feature of a tile of rows, in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastgd.backends.numba import _emit as emit
+from fastgd.backends.numba._emit import Builder, Value
+
+# Loads, at (row, first feature, width), that many numbers, in the type to compute in. The first may
+# be a feature of a row before, the last one of a row behind.
+Load = Callable[[int, int, int], Value]
+
+PART_BYTES = 16  # of a register: what is exchanged within one is faster than what crosses them
+
+
+def read_columns(b: Builder, load: Load, scalar: Any, d: int, count: int) -> list[Value]:
+    """Columns of `count` rows of `d` features, of type `scalar`.
+
+    A number of the row behind the last is read where d is 3, 7, 11...; nothing else out of the
+    tile, if rows do not overlap.
+    """
+    part = PART_BYTES // emit.size(scalar)
+    blended = emit.REGISTER_BYTES == 32
+    columns: list[Value] = []
+    while len(columns) < d:
+        first, left = len(columns), d - len(columns)
+        if blended and left <= 2 <= d:
+            columns += _pair(b, load, d - 2, count, part)[2 - left :]
+        elif blended and left > 2 and part == 4:
+            columns += emit.exchanged(b, _gathered(b, load, first, 4, count, part))
+        else:
+            width = 1 << (min(left, 4) - 1).bit_length()
+            columns += emit.transposed(b, [load(i, first, width) for i in range(count)])
+    return columns[:d]
+
+
+def _gathered(b: Builder, load: Load, first: int, width: int, count: int, part: int) -> list[Value]:
+    """`width` features of each row, in as many vectors: those of a few rows end to end in each.
+
+    Vectors are loaded from so far before a row that its features are where they are wanted, and
+    blended: no number is moved. That is faster than moving them from one part of a register to
+    another, and than loads of so few numbers, which are not converted as they are loaded (2
+    features: 1.25 times as fast in cache, and 1.9 times in single precision).
+    """
+    in_part = part // width
+    vectors = []
+    for v in range(width):
+        vector = None
+        for slot in range(count // width):
+            row = slot // in_part * part + v * in_part + slot % in_part
+            at = width * slot
+            loaded = load(row, first - at, count)
+            if vector is None:
+                vector = loaded
+            else:
+                vector = emit.pick(b, vector, loaded, [*range(at), *range(count + at, 2 * count)])
+        vectors.append(vector)
+    return vectors
+
+
+def _pair(b: Builder, load: Load, first: int, count: int, part: int) -> list[Value]:
+    """Two features of each row."""
+    left, right = _gathered(b, load, first, 2, count, part)
+    columns = []
+    for odd in range(2):
+        places: list[int] = []
+        for at in range(0, count, part):
+            places += range(at + odd, at + part, 2)
+            places += range(count + at + odd, count + at + part, 2)
+        columns.append(emit.pick(b, left, right, places))
+    return columns
