@@ -8,7 +8,7 @@ from fastgd._problem import Problem
 from fastgd.backends.numba import _columns, _kernels, _rows
 from fastgd.backends.numba._assemble import Kernel
 
-MOST_TILE_COLUMNS = 16
+MOST_TILE_COLUMNS = 22
 LEAST_SHORT_ROW, MOST_SHORT_ROW = 7, 32
 
 # Groups of rows are what threads share and what an interrupt waits for. Their number is a

@@ -14,14 +14,16 @@ from typing import Any
 
 from numba.core import cgutils
 
-from fastgd.backends.numba import _columns, _rows, _short_rows, _tile
+from fastgd.backends.numba import _column_tiles, _columns, _rows, _short_rows, _tile
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._assemble import Kernel
 from fastgd.backends.numba._emit import Builder, Value, const
 
 
-def _write_tiles(context: Any, b: Builder, signature: Any, args: Any, by_columns: bool) -> None:
-    start, stop = args[7], args[8]
+def _write_tiles(
+    context: Any, b: Builder, signature: Any, args: Any, start: Value, by_columns: bool
+) -> None:
+    stop = args[8]
     rows = _tile.tile_rows(context, signature.args[4], by_columns)
     last = stop
     if not by_columns:
@@ -36,12 +38,18 @@ def _write_tiles(context: Any, b: Builder, signature: Any, args: Any, by_columns
 
 def write_row_tiles(context: Any, b: Builder, signature: Any, args: Any) -> None:
     """Contiguous rows of few features; coef is a tuple."""
-    _write_tiles(context, b, signature, args, by_columns=False)
+    _write_tiles(context, b, signature, args, args[7], by_columns=False)
 
 
 def write_column_tiles(context: Any, b: Builder, signature: Any, args: Any) -> None:
     """Contiguous columns, few of them; coef is a tuple."""
-    _write_tiles(context, b, signature, args, by_columns=True)
+    start = args[7]
+    if signature.args[4].count >= _column_tiles.LEAST_COLUMNS:
+        rows = _column_tiles.tile_rows(context, signature.args[0])
+        n_tiles = b.sdiv(b.sub(args[8], start), const(rows))
+        _column_tiles.add_column_tiles(context, b, signature, args, start, n_tiles)
+        start = b.add(start, b.mul(n_tiles, const(rows)))
+    _write_tiles(context, b, signature, args, start, by_columns=True)
 
 
 def _write_runs(
