@@ -48,13 +48,15 @@ SHAPES = (
     Shape(200, "C", "row_blocks"),
     Shape(803, "C", "row_blocks"),
     Shape(2, "F", "column_tiles"),
+    Shape(5, "F", "column_tiles"),
     Shape(16, "F", "column_tiles"),
+    Shape(22, "F", "column_tiles"),
     Shape(24, "F", "column_blocks"),
     Shape(200, "F", "column_runs"),
 )
 # A vector and its tail for every kernel: few, since each is compiled in every variant.
 FEW_SHAPES = tuple(
-    shape for shape in SHAPES if str(shape) in ("F1", "C3", "C9", "C200", "F2", "F24", "F200")
+    shape for shape in SHAPES if str(shape) in ("F1", "C3", "C9", "C200", "F16", "F24", "F200")
 )
 
 
