@@ -1,8 +1,8 @@
-"""Moments of up to 16 features in contiguous rows: outer products of rows, as they lie.
+"""Moments of up to 16 features in contiguous rows: products of pairs of columns, block by block.
 
-A tile of rows is converted and centred into the nearest cache, and its products are taken from
-there, with no transposition: a vector of features times the row, turned by some elements, times one
-element of another, or times the target.
+A tile of rows is converted, centred and put into the nearest cache, two columns of a block of rows
+to a register. Its products are taken there and then, or from the cache: of registers with one
+column after another, which a load puts into both halves.
 """
 
 from __future__ import annotations
@@ -14,18 +14,13 @@ from numba.core import cgutils
 
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._emit import Builder, Value, const
-from fastgd.backends.numba._turns import LANES, Product, following, products
+from fastgd.backends.numba._pairs import LANES, ROWS, TARGET, Columns, Pass, passes
 
-# The first form of this, float32 from main memory, against columns of a transposed chunk: 4 and 8
-# features took 0.7 of the time, 12 and 16 took 0.85. Later ones are no slower.
 MOST_FEATURES = 16
-TILE_ROWS = 32
-UNROLLED_ROWS = 2
+TILE_ROWS = 64
 # Rows of a run of sums: a single run over a hundred million equal terms would be off by 1e-11.
-ROWS_A_RUN = 16 * TILE_ROWS
-# Sums that are added to at once: they fill the registers but for what is multiplied.
-MOST_SUMS = 24 if emit.REGISTER_BYTES == 64 else 12
-BYTES_AHEAD = 2048
+ROWS_A_RUN = 512
+KEEP = None
 
 
 class _Sums:
@@ -41,28 +36,33 @@ class _Sums:
         self._d = d = signature.args[4].count
         strides = cgutils.unpack_tuple(b, self._X.strides, 2)
         self._stride = b.sdiv(strides[0], const(emit.size(self._types[0])))
-        self._n_vectors = n = -(-d // LANES)
-        self._products = products(d)
-        # A single vector is turned in a register. Of more, the first products are taken while rows
-        # are packed, as many as there are registers for beside the sums.
-        self._n_packed = n * min(2, (MOST_SUMS - 4) // n - 1) if n > 1 else len(self._products)
-        # Each vector is followed by that which follows it in the circle: what is read begins with
-        # any element of the first, and never crosses the lines of the cache, which is slow.
-        self._row_size = 2 * LANES * n
-        self._targets, self._roots = self._room(TILE_ROWS), self._room(TILE_ROWS)
-        # Of the vectors; of the target's square, the target and the weights; of the products.
-        self._n_sums = n + 3 + len(self._products)
+        self._passes = passes(d)
+        kept = [couple for each in self._passes for couple in each.couples]
+        self._places = {
+            column: LANES * k + ROWS * half
+            for k, couple in enumerate(kept)
+            for half, column in enumerate(couple)
+        }
+        self._block = LANES * len(kept)
+        # Of the target: its squares, itself and the weights; of each pass: columns and products.
+        self._n_sums = 3 + sum(len(each.couples) + len(each.products) for each in self._passes)
         # In one array with the rows: LLVM would else keep them in registers from tile to tile,
         # where there are too few for what it does in between.
-        size = TILE_ROWS * self._row_size
+        size = TILE_ROWS // ROWS * self._block
         self._rows = self._room(size + LANES * self._n_sums)
         self._sums = b.gep(self._rows, [const(size)])
         self._totals = self._room(LANES * self._n_sums)
-        self._shifts = self._room(LANES * (n + 1))
-        for j in range(d):
-            b.store(b.load(b.gep(self._pivot.data, [const(j)])), b.gep(self._shifts, [const(j)]))
-        shift = emit.splat(b, b.load(b.gep(self._pivot.data, [const(d)])), LANES)
-        self._put(shift, self._shifts, const(LANES * n))
+        self._targets, self._roots = self._room(TILE_ROWS), self._room(TILE_ROWS)
+        self._shifts = self._room(self._block)
+        for column in range(d):
+            shift = emit.splat(b, b.load(b.gep(self._pivot.data, [const(column)])), ROWS)
+            self._put(shift, self._shifts, const(self._places[column]))
+        self._target_shift = emit.splat(b, b.load(b.gep(self._pivot.data, [const(d)])), LANES)
+        self._cursor = cgutils.alloca_once_value(b, const(0))
+        turns = TILE_ROWS // ROWS * len(self._passes)
+        step = -(-TILE_ROWS * d * emit.size(self._types[0]) // turns)
+        contiguous = b.icmp_signed("==", self._stride, const(d))
+        self._step = b.select(contiguous, const(step), const(0))
 
     def _room(self, size: int) -> Value:
         """Room for so many zeros, a multiple of LANES."""
@@ -75,14 +75,16 @@ class _Sums:
     def _zero(self) -> Value:
         return emit.zero(emit.DOUBLE, LANES)
 
-    def _get(self, place: Value, at: Value) -> Value:
-        return emit.load(self._b, place, at, LANES, emit.DOUBLE)
+    def _get(self, place: Value, at: Value, count: int = LANES) -> Value:
+        return emit.load(self._b, place, at, count, emit.DOUBLE)
+
+    def _both(self, place: Value, at: Value) -> Value:
+        """A column of a block, in both halves of a register."""
+        half = self._get(place, at, ROWS)
+        return emit.end_to_end(self._b, [half, half])
 
     def _put(self, value: Value, place: Value, at: Value) -> None:
         emit.store(self._b, value, place, at)
-
-    def _splat(self, place: Value, at: Value) -> Value:
-        return emit.splat(self._b, self._b.load(self._b.gep(place, [at])), LANES)
 
     def _for_sums(self, work: Callable[[Value], None]) -> None:
         with emit.loop(self._b, const(0), const(LANES * self._n_sums), LANES) as at:
@@ -99,111 +101,115 @@ class _Sums:
         for i, value in enumerate(sums.get(self._b)):
             self._put(value, self._sums, const(LANES * (first + i)))
 
-    def _converted(self, array: Any, k: int, at: Value) -> Value:
+    def _converted(self, array: Any, k: int, at: Value, count: int) -> Value:
         b = self._b
-        return emit.convert(b, emit.load(b, array.data, at, LANES, self._types[k]), emit.DOUBLE)
+        return emit.convert(b, emit.load(b, array.data, at, count, self._types[k]), emit.DOUBLE)
 
-    def _fetch(self, row: Value) -> None:
-        """Have what follows these rows fetched; of slices, nothing: that made them slower."""
+    def add(self, first: Value, n_rows: Value) -> None:
+        """Add a tile of rows."""
+        self._add_targets(first, n_rows)
         b = self._b
-        width = emit.size(self._types[0])
-        with b.if_then(b.icmp_signed("==", self._stride, const(self._d))):
-            begin = b.add(b.mul(row, self._stride), const(BYTES_AHEAD // width))
-            for at in range(0, LANES * self._d, emit.LINE_BYTES // width):
-                emit.prefetch_at(b, self._X.data, b.add(begin, const(at)))
-        ahead = const(BYTES_AHEAD // emit.size(self._types[1]))
-        emit.prefetch_at(b, self._y.data, b.add(row, ahead))
+        place = b.mul(b.add(first, const(TILE_ROWS)), self._stride)
+        b.store(b.ptrtoint(b.gep(self._X.data, [place]), emit.I64), self._cursor)
+        start = 3
+        for index, each in enumerate(self._passes):
+            if KEEP is None or index in KEEP:
+                self._add_pass(each, start, first, n_rows)
+            start += len(each.couples) + len(each.products)
 
-    def pack(self, first: Value, n_rows: Value) -> None:
-        """Rows, centred and times the roots of their weights, into scratch; sums, and products."""
-        b, n_vectors = self._b, self._n_vectors
-        sums = self._registers(0, n_vectors + 3 + self._n_packed)
+    def _add_targets(self, first: Value, n_rows: Value) -> None:
+        """Targets, centred and times the roots of the weights, and these, into scratch."""
+        b = self._b
+        sums = self._registers(0, 3)
         with emit.loop(b, const(0), n_rows, LANES) as i:
             row = b.add(first, i)
-            self._fetch(row)
-            self._pack_targets(sums, row, i)
-            for k in range(LANES):
-                at = b.add(i, const(k))
-                begin = b.mul(b.add(row, const(k)), self._stride)
-                vectors = [self._pack_vector(sums, begin, j, at) for j in range(n_vectors)]
-                some = self._products[: self._n_packed]
-                self._add_products(sums, n_vectors + 3, some, vectors, at)
-                if n_vectors > 1:
-                    self._put_row(vectors, at)
+            emit.prefetch_at(b, self._y.data, b.add(row, const(TILE_ROWS)))
+            target = y_sum = b.fsub(self._converted(self._y, 1, row, LANES), self._target_shift)
+            if self._weight is not None:
+                s = self._converted(self._weight, 0, row, LANES)
+                root = emit.square_root(b, s)
+                target, y_sum = b.fmul(root, target), emit.multiply(b, s, target)
+                self._put(root, self._roots, i)
+                sums.add(b, 2, s)
+            self._put(target, self._targets, i)
+            sums.add(b, 0, emit.multiply(b, target, target))
+            sums.add(b, 1, y_sum)
         self._keep(sums, 0)
 
-    def _pack_targets(self, sums: emit.Accumulators, row: Value, i: Value) -> None:
-        b, n_vectors = self._b, self._n_vectors
-        shift = self._get(self._shifts, const(LANES * n_vectors))
-        target = y_sum = b.fsub(self._converted(self._y, 1, row), shift)
-        if self._weight is not None:
-            s = self._converted(self._weight, 0, row)
-            root = emit.square_root(b, s)
-            target, y_sum = b.fmul(root, target), emit.multiply(b, s, target)
-            self._put(root, self._roots, i)
-            sums.add(b, n_vectors + 2, s)
-        self._put(target, self._targets, i)
-        sums.add(b, n_vectors, emit.multiply(b, target, target))
-        sums.add(b, n_vectors + 1, y_sum)
-
-    def _pack_vector(self, sums: emit.Accumulators, begin: Value, j: int, at: Value) -> Value:
+    def _add_pass(self, each: Pass, start: int, first: Value, n_rows: Value) -> None:
         b = self._b
-        x = self._converted(self._X, 0, b.add(begin, const(LANES * j)))
-        z = z_sum = b.fsub(x, self._get(self._shifts, const(LANES * j)))
-        if self._weight is not None:
-            root = self._splat(self._roots, at)
-            z = b.fmul(root, z)
-            z_sum = emit.multiply(b, root, z)
-        sums.add(b, j, z_sum)
-        return z
+        sums = self._registers(start, len(each.couples) + len(each.products))
+        with emit.loop(b, const(0), n_rows, ROWS) as i:
+            emit.prefetch(b, self._cursor, self._step)
+            block = b.mul(b.sdiv(i, const(ROWS)), const(self._block))
+            registers = {}
+            for index, couple in enumerate(each.couples):
+                if not index:
+                    read = self._read(each, b.add(first, i))
+                at = const(self._places[couple[0]])
+                z = z_sum = b.fsub(read[index], self._get(self._shifts, at))
+                if self._weight is not None:
+                    root = self._both(self._roots, i)
+                    z = b.fmul(root, z)
+                    z_sum = emit.multiply(b, root, z)
+                sums.add(b, index, z_sum)
+                registers[couple] = z
+                if len(self._passes) > 1:
+                    self._put(z, self._rows, b.add(block, at))
+            factors: dict[Columns, Value] = {}
+            for index, product in enumerate(each.products, len(each.couples)):
+                for columns in product:
+                    if columns not in factors:
+                        factors[columns] = self._factor(columns, registers, block, i)
+                term = emit.multiply(b, factors[product.left], factors[product.right])
+                sums.add(b, index, term)
+        self._keep(sums, start)
 
-    def _put_row(self, vectors: list[Value], i: Value) -> None:
+    def _read(self, each: Pass, row: Value) -> list[Value]:
+        """The couples of a block of rows, as float64."""
         b = self._b
-        begin = b.mul(i, const(self._row_size))
-        for j, z in enumerate(vectors):
-            at = b.add(begin, const(2 * LANES * j))
-            self._put(z, self._rows, at)
-            self._put(vectors[following(j, self._d)], self._rows, b.add(at, const(LANES)))
+        columns = sorted(column for couple in each.couples for column in couple)
+        width = len(columns)
+        rows = [
+            self._converted(
+                self._X,
+                0,
+                b.add(b.mul(b.add(row, const(r)), self._stride), const(columns[0])),
+                width,
+            )
+            for r in range(ROWS)
+        ]
+        whole = emit.end_to_end(b, rows)
+        return [
+            emit.pick(
+                b,
+                whole,
+                whole,
+                [width * r + column - columns[0] for column in couple for r in range(ROWS)],
+            )
+            for couple in each.couples
+        ]
 
-    def multiply(self, n_rows: Value) -> None:
-        """The other products of the rows in scratch, as many at once as there are registers for."""
-        others = self._products[self._n_packed :]
-        number = max(1, -(-len(others) // MOST_SUMS))
-        length = -(-len(others) // number)
-        for first in range(0, len(others), length or 1):
-            some = others[first : first + length]
-            place = self._n_vectors + 3 + self._n_packed + first
-            sums = self._registers(place, len(some))
-            with emit.loop(self._b, const(0), n_rows, UNROLLED_ROWS) as i:
-                for k in range(UNROLLED_ROWS):
-                    at = self._b.add(i, const(k))
-                    begin = self._b.mul(at, const(self._row_size))
-                    vectors = {
-                        j: self._get(self._rows, self._b.add(begin, const(2 * LANES * j)))
-                        for j in {each.left for each in some} | {each.right for each in some}
-                    }
-                    self._add_products(sums, 0, some, vectors, at)
-            self._keep(sums, place)
-
-    def _add_products(
-        self, sums: emit.Accumulators, first: int, some: list[Product], vectors: Any, i: Value
-    ) -> None:
-        """Products of row `i` of the tile, whose `vectors` are given, to `sums` from `first` on."""
+    def _factor(
+        self, columns: Columns, registers: dict[Columns, Value], block: Value, i: Value
+    ) -> Value:
         b = self._b
-        for index, (kind, left, right, place) in enumerate(some, first):
-            at = b.add(b.mul(i, const(self._row_size)), const(2 * LANES * right + place))
-            if kind == "target":
-                factor = self._splat(self._targets, i)
-            elif kind == "element":
-                factor = self._splat(self._rows, at)
-            elif place == 0:
-                factor = vectors[right]
-            elif self._n_vectors == 1:
-                turned = [(lane + place) % LANES for lane in range(LANES)]
-                factor = emit.pick(b, vectors[right], vectors[right], turned)
-            else:
-                factor = self._get(self._rows, at)
-            sums.add(b, index, emit.multiply(b, vectors[left], factor))
+        if columns[0] == TARGET:
+            return self._both(self._targets, i)
+        if columns in registers:
+            return registers[columns]
+        halves = {
+            column: (z, range(half * ROWS, (half + 1) * ROWS))
+            for couple, z in registers.items()
+            for half, column in enumerate(couple)
+        }
+        if columns[0] in halves:
+            (left, low), (right, high) = (halves[column] for column in columns)
+            return emit.pick(b, left, right, [*low, *(LANES + lane for lane in high)])
+        at = b.add(block, const(self._places[columns[0]]))
+        if columns[0] == columns[1]:
+            return self._both(self._rows, at)
+        return self._get(self._rows, at)
 
     def end_run(self) -> None:
         """Add the sums to their totals, and start again from zero."""
@@ -217,15 +223,23 @@ class _Sums:
 
     def add_to_out(self) -> None:
         """Add the totals to the products of the features, the target and a column of ones."""
-        d, n_vectors = self._d, self._n_vectors
-        places = {(j, d + 1): j for j in range(d)}  # in `totals`, of each pair of columns
-        for index, each in enumerate(self._products, n_vectors + 3):
-            places |= {(i, j): LANES * index + lane for lane, i, j in each.pairs(d)}
-        for (i, j), place in places.items():
-            total = self._b.load(self._b.gep(self._totals, [const(place)]))
-            emit.add_to_memory(self._b, total, self._out.data, const(i * (d + 2) + j))
+        b, d = self._b, self._d
+        places = {}  # in `totals`, of pairs of columns; -2 is the column of ones
+        start = 3
+        for each in self._passes:
+            for index, couple in enumerate(each.couples, start):
+                places |= {(d + 1, c): LANES * index + ROWS * h for h, c in enumerate(couple) if c < d}
+            start += len(each.couples)
+            for index, product in enumerate(each.products, start):
+                found = product.pairs(d)
+                places |= {pair: LANES * index + ROWS * half for pair, half in found.items()}
+            start += len(each.products)
+        for pair, place in places.items():
+            total = emit.total(b, self._get(self._totals, const(place), ROWS))
+            i, j = sorted(d if column == TARGET else column for column in pair)
+            emit.add_to_memory(b, total, self._out.data, const(i * (d + 2) + j))
         for k, (i, j) in enumerate(((d, d), (d, d + 1), (d + 1, d + 1))):
-            total = emit.total(self._b, self._get(self._totals, const(LANES * (n_vectors + k))))
+            total = emit.total(self._b, self._get(self._totals, const(LANES * k)))
             emit.add_to_memory(self._b, total, self._out.data, const(i * (d + 2) + j))
 
 
@@ -242,8 +256,7 @@ def add_tiles(context: Any, b: Builder, signature: Any, args: Any) -> Value:
         last = emit.smaller(b, b.add(run, const(ROWS_A_RUN)), stop)
         with emit.loop(b, run, last, TILE_ROWS) as first:
             n_rows = emit.smaller(b, const(TILE_ROWS), b.sub(last, first))
-            sums.pack(first, n_rows)
-            sums.multiply(n_rows)
+            sums.add(first, n_rows)
         sums.end_run()
     sums.add_to_out()
     return context.get_dummy_value()
