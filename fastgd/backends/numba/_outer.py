@@ -14,7 +14,7 @@ from numba.core import cgutils
 
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._emit import Builder, Value, const
-from fastgd.backends.numba._pairs import LANES, ROWS, TARGET, Columns, Pass, passes
+from fastgd.backends.numba._pairs import LANES, ROWS, TARGET, Columns, Pass, Product, passes
 
 MOST_FEATURES = 16
 TILE_ROWS = 64
@@ -53,10 +53,10 @@ class _Sums:
         self._sums = b.gep(self._rows, [const(size)])
         self._totals = self._room(LANES * self._n_sums)
         self._targets, self._roots = self._room(TILE_ROWS), self._room(TILE_ROWS)
-        self._shifts = self._room(self._block)
+        self._shifts = self._room(-(-d // LANES) * LANES)
         for column in range(d):
-            shift = emit.splat(b, b.load(b.gep(self._pivot.data, [const(column)])), ROWS)
-            self._put(shift, self._shifts, const(self._places[column]))
+            shift = b.load(b.gep(self._pivot.data, [const(column)]))
+            b.store(shift, b.gep(self._shifts, [const(column)]))
         self._target_shift = emit.splat(b, b.load(b.gep(self._pivot.data, [const(d)])), LANES)
         self._cursor = cgutils.alloca_once_value(b, const(0))
         turns = TILE_ROWS // ROWS * len(self._passes)
@@ -142,74 +142,55 @@ class _Sums:
         with emit.loop(b, const(0), n_rows, ROWS) as i:
             emit.prefetch(b, self._cursor, self._step)
             block = b.mul(b.sdiv(i, const(ROWS)), const(self._block))
-            registers = {}
+            rows = self._read(each, b.add(first, i), i) if each.couples else None
+            factors: dict[tuple[Columns, bool], Value] = {}
             for index, couple in enumerate(each.couples):
-                if not index:
-                    read = self._read(each, b.add(first, i))
-                at = const(self._places[couple[0]])
-                z = z_sum = b.fsub(read[index], self._get(self._shifts, at))
+                z = z_sum = self._pick(rows, each, couple, False)
                 if self._weight is not None:
-                    root = self._both(self._roots, i)
-                    z = b.fmul(root, z)
-                    z_sum = emit.multiply(b, root, z)
+                    z_sum = emit.multiply(b, self._both(self._roots, i), z)
                 sums.add(b, index, z_sum)
-                registers[couple] = z
+                factors[couple, False] = z
                 if len(self._passes) > 1:
-                    self._put(z, self._rows, b.add(block, at))
-            factors: dict[Columns, Value] = {}
+                    self._put(z, self._rows, b.add(block, const(self._places[couple[0]])))
+
+            def factor(columns, by_rows):
+                if (columns, by_rows) not in factors:
+                    if columns[0] == TARGET:
+                        z = self._both(self._targets, i)
+                    elif rows is not None and any(columns[0] in couple for couple in each.couples):
+                        z = self._pick(rows, each, columns, by_rows)
+                    else:
+                        at = b.add(block, const(self._places[columns[0]]))
+                        same = columns[0] == columns[1]
+                        z = self._both(self._rows, at) if same else self._get(self._rows, at)
+                    factors[columns, by_rows] = z
+                return factors[columns, by_rows]
+
             for index, product in enumerate(each.products, len(each.couples)):
-                for columns in product:
-                    if columns not in factors:
-                        factors[columns] = self._factor(columns, registers, block, i)
-                term = emit.multiply(b, factors[product.left], factors[product.right])
-                sums.add(b, index, term)
+                left, right = (factor(c, product.by_rows) for c in product[:2])
+                sums.add(b, index, emit.multiply(b, left, right))
         self._keep(sums, start)
 
-    def _read(self, each: Pass, row: Value) -> list[Value]:
-        """The couples of a block of rows, as float64."""
+    def _read(self, each: Pass, row: Value, i: Value) -> list[Value]:
+        """Features of a block of rows, end to end, centred and times the roots of the weights."""
         b = self._b
-        columns = sorted(column for couple in each.couples for column in couple)
-        width = len(columns)
-        rows = [
-            self._converted(
-                self._X,
-                0,
-                b.add(b.mul(b.add(row, const(r)), self._stride), const(columns[0])),
-                width,
-            )
-            for r in range(ROWS)
-        ]
-        whole = emit.end_to_end(b, rows)
-        return [
-            emit.pick(
-                b,
-                whole,
-                whole,
-                [width * r + column - columns[0] for column in couple for r in range(ROWS)],
-            )
-            for couple in each.couples
-        ]
+        width, begin = 2 * len(each.couples), const(each.couples[0][0])
+        rows = []
+        for r in range(ROWS):
+            at = b.add(b.mul(b.add(row, const(r)), self._stride), begin)
+            z = self._converted(self._X, 0, at, width)
+            z = b.fsub(z, self._get(self._shifts, begin, width))
+            if self._weight is not None:
+                root = b.load(b.gep(self._roots, [b.add(i, const(r))]))
+                z = b.fmul(emit.splat(b, root, width), z)
+            rows.append(z)
+        return emit.end_to_end(b, rows)
 
-    def _factor(
-        self, columns: Columns, registers: dict[Columns, Value], block: Value, i: Value
-    ) -> Value:
-        b = self._b
-        if columns[0] == TARGET:
-            return self._both(self._targets, i)
-        if columns in registers:
-            return registers[columns]
-        halves = {
-            column: (z, range(half * ROWS, (half + 1) * ROWS))
-            for couple, z in registers.items()
-            for half, column in enumerate(couple)
-        }
-        if columns[0] in halves:
-            (left, low), (right, high) = (halves[column] for column in columns)
-            return emit.pick(b, left, right, [*low, *(LANES + lane for lane in high)])
-        at = b.add(block, const(self._places[columns[0]]))
-        if columns[0] == columns[1]:
-            return self._both(self._rows, at)
-        return self._get(self._rows, at)
+    def _pick(self, rows: Value, each: Pass, columns: Columns, by_rows: bool) -> Value:
+        width, begin = 2 * len(each.couples), each.couples[0][0]
+        lanes = [[width * r + column - begin for r in range(ROWS)] for column in columns]
+        order = [lane for pair in zip(*lanes) for lane in pair] if by_rows else lanes[0] + lanes[1]
+        return emit.pick(self._b, rows, rows, order)
 
     def end_run(self) -> None:
         """Add the sums to their totals, and start again from zero."""
@@ -228,14 +209,16 @@ class _Sums:
         start = 3
         for each in self._passes:
             for index, couple in enumerate(each.couples, start):
-                places |= {(d + 1, c): LANES * index + ROWS * h for h, c in enumerate(couple) if c < d}
+                ones = Product(couple, (couple[0],couple[0]))
+                for half, column in enumerate(couple):
+                    if column < d: places[d + 1, column] = index, list(range(half*ROWS, (half+1)*ROWS))
             start += len(each.couples)
             for index, product in enumerate(each.products, start):
-                found = product.pairs(d)
-                places |= {pair: LANES * index + ROWS * half for pair, half in found.items()}
+                places |= {pair: (index, lanes) for pair, lanes in product.pairs(d).items()}
             start += len(each.products)
-        for pair, place in places.items():
-            total = emit.total(b, self._get(self._totals, const(place), ROWS))
+        for pair, (index, lanes) in places.items():
+            value = self._get(self._totals, const(LANES * index))
+            total = emit.total(b, emit.pick(b, value, value, lanes))
             i, j = sorted(d if column == TARGET else column for column in pair)
             emit.add_to_memory(b, total, self._out.data, const(i * (d + 2) + j))
         for k, (i, j) in enumerate(((d, d), (d, d + 1), (d + 1, d + 1))):

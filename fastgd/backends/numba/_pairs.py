@@ -21,15 +21,23 @@ Columns = tuple[int, int]  # in the halves of a register
 
 
 class Product(NamedTuple):
-    """A product of two registers, and the columns that each holds."""
+    """A product of two registers, and the columns that each holds, each in a half.
+
+    Or, by rows, one column in the even and one in the odd elements.
+    """
 
     left: Columns
     right: Columns
+    by_rows: bool = False
 
-    def pairs(self, d: int) -> dict[Columns, int]:
-        """The pairs of columns that it meets, and which half of the product has each."""
-        halves = enumerate(zip(self.left, self.right, strict=True))
-        return {(min(pair), max(pair)): half for half, pair in halves if max(pair) < d}
+    def pairs(self, d: int) -> dict[Columns, list[int]]:
+        """The pairs of columns that it meets, and the elements of the product that have them."""
+        found = {}
+        for k, pair in enumerate(zip(self.left, self.right, strict=True)):
+            if max(pair) < d:
+                elements = range(k, LANES, 2) if self.by_rows else range(k * ROWS, (k + 1) * ROWS)
+                found[min(pair), max(pair)] = list(elements)
+        return found
 
 
 class Pass(NamedTuple):
@@ -52,12 +60,14 @@ def couples(d: int) -> list[list[Columns]]:
 
 def _inner(some: list[Columns]) -> list[Product]:
     """All products of the columns of a vector, and each times the target."""
-    first, last = some[0], some[-1]
     found = [Product(couple, couple) for couple in some]
-    found.append(Product(first, last[::-1]))
     if len(some) > 1:
-        found.append(Product(first, last))
-        found.append(Product((first[0], last[1]), (first[1], last[0])))
+        (a, c), (b, d) = some
+        found.append(Product((a, c), (b, d)))
+        found += [Product((a, b), (c, d), by_rows=True), Product((a, b), (d, c), by_rows=True)]
+    else:
+        ((a, b),) = some
+        found.append(Product((a, b), (b, a), by_rows=True))
     return found + [Product(couple, (TARGET, TARGET)) for couple in some]
 
 
