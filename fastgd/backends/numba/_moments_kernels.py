@@ -153,7 +153,7 @@ def _write_few(context: Any, b: Builder, signature: Any, args: Any, layout: str)
     start, stop = args[8], args[9]
     n = cgutils.unpack_tuple(b, X.shape, 2)[0]
     if layout == "rows":
-        rows = const(_pairs.LANES)
+        rows = const(_pairs.LANES*_outer.SETS)
     else:
         stored = context.get_value_type(signature.args[0].dtype)
         rows = const(_few.STREAMS * emit.register_lanes(stored))

@@ -21,6 +21,9 @@ TILE_ROWS = 64
 # Rows of a run of sums: a single run over a hundred million equal terms would be off by 1e-11.
 ROWS_A_RUN = 512
 KEEP = None
+SETS = 2
+UR = UT = 1
+PF = 1
 
 
 class _Sums:
@@ -45,7 +48,7 @@ class _Sums:
         }
         self._block = LANES * len(kept)
         # Of the target: its squares, itself and the weights; of each pass: columns and products.
-        self._n_sums = 3 + sum(len(each.couples) + len(each.products) for each in self._passes)
+        self._n_sums = 3 * SETS + sum(len(each.couples) + len(each.products) for each in self._passes)
         # In one array with the rows: LLVM would else keep them in registers from tile to tile,
         # where there are too few for what it does in between.
         size = TILE_ROWS // ROWS * self._block
@@ -111,7 +114,7 @@ class _Sums:
         b = self._b
         place = b.mul(b.add(first, const(TILE_ROWS)), self._stride)
         b.store(b.ptrtoint(b.gep(self._X.data, [place]), emit.I64), self._cursor)
-        start = 3
+        start = 3 * SETS
         for index, each in enumerate(self._passes):
             if KEEP is None or index in KEEP:
                 self._add_pass(each, start, first, n_rows)
@@ -120,27 +123,32 @@ class _Sums:
     def _add_targets(self, first: Value, n_rows: Value) -> None:
         """Targets, centred and times the roots of the weights, and these, into scratch."""
         b = self._b
-        sums = self._registers(0, 3)
-        with emit.loop(b, const(0), n_rows, LANES) as i:
-            row = b.add(first, i)
-            emit.prefetch_at(b, self._y.data, b.add(row, const(TILE_ROWS)))
-            target = y_sum = b.fsub(self._converted(self._y, 1, row, LANES), self._target_shift)
-            if self._weight is not None:
-                s = self._converted(self._weight, 0, row, LANES)
-                root = emit.square_root(b, s)
-                target, y_sum = b.fmul(root, target), emit.multiply(b, s, target)
-                self._put(root, self._roots, i)
-                sums.add(b, 2, s)
-            self._put(target, self._targets, i)
-            sums.add(b, 0, emit.multiply(b, target, target))
-            sums.add(b, 1, y_sum)
+        sums = self._registers(0, 3 * SETS)
+        with emit.loop(b, const(0), n_rows, LANES * SETS) as begin:
+            emit.prefetch_at(b, self._y.data, b.add(b.add(first, begin), const(TILE_ROWS)))
+            for k in range(SETS):
+                i = b.add(begin, const(LANES * k))
+                row = b.add(first, i)
+                target = y_sum = b.fsub(self._converted(self._y, 1, row, LANES), self._target_shift)
+                if self._weight is not None:
+                    s = self._converted(self._weight, 0, row, LANES)
+                    root = emit.square_root(b, s)
+                    target, y_sum = b.fmul(root, target), emit.multiply(b, s, target)
+                    self._put(root, self._roots, i)
+                    sums.add(b, 3 * k + 2, s)
+                self._put(target, self._targets, i)
+                sums.add(b, 3 * k, emit.multiply(b, target, target))
+                sums.add(b, 3 * k + 1, y_sum)
         self._keep(sums, 0)
 
     def _add_pass(self, each: Pass, start: int, first: Value, n_rows: Value) -> None:
         b = self._b
         sums = self._registers(start, len(each.couples) + len(each.products))
-        with emit.loop(b, const(0), n_rows, ROWS) as i:
-            emit.prefetch(b, self._cursor, self._step)
+        unroll = UR if each.couples else UT
+        with emit.loop(b, const(0), n_rows, unroll * ROWS) as i0:
+          if PF: emit.prefetch(b, self._cursor, self._step)
+          for u in range(unroll):
+            i = b.add(i0, const(u * ROWS))
             block = b.mul(b.sdiv(i, const(ROWS)), const(self._block))
             rows = self._read(each, b.add(first, i), i) if each.couples else None
             factors: dict[tuple[Columns, bool], Value] = {}
@@ -206,7 +214,7 @@ class _Sums:
         """Add the totals to the products of the features, the target and a column of ones."""
         b, d = self._b, self._d
         places = {}  # in `totals`, of pairs of columns; -2 is the column of ones
-        start = 3
+        start = 3 * SETS
         for each in self._passes:
             for index, couple in enumerate(each.couples, start):
                 ones = Product(couple, (couple[0],couple[0]))
@@ -222,7 +230,7 @@ class _Sums:
             i, j = sorted(d if column == TARGET else column for column in pair)
             emit.add_to_memory(b, total, self._out.data, const(i * (d + 2) + j))
         for k, (i, j) in enumerate(((d, d), (d, d + 1), (d + 1, d + 1))):
-            total = emit.total(self._b, self._get(self._totals, const(LANES * k)))
+            total = emit.total(b, emit.tree_sum(b, [self._get(self._totals, const(LANES * (k + 3 * m))) for m in range(SETS)]))
             emit.add_to_memory(self._b, total, self._out.data, const(i * (d + 2) + j))
 
 
@@ -233,7 +241,7 @@ def add_tiles(context: Any, b: Builder, signature: Any, args: Any) -> Value:
     LANES elements: another must follow the last.
     """
     start, n_tiles = args[6], args[7]
-    stop = b.add(start, b.mul(n_tiles, const(LANES)))
+    stop = b.add(start, b.mul(n_tiles, const(LANES * SETS)))
     sums = _Sums(context, b, signature, args)
     with emit.loop(b, start, stop, ROWS_A_RUN) as run:
         last = emit.smaller(b, b.add(run, const(ROWS_A_RUN)), stop)
