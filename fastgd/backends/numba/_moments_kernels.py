@@ -17,7 +17,7 @@ from numba import types
 from numba.core import cgutils
 
 from fastgd.backends.numba import _emit as emit
-from fastgd.backends.numba import _few, _gram, _outer, _pack, _pairs
+from fastgd.backends.numba import _few, _gram, _outer, _pack
 from fastgd.backends.numba._assemble import Kernel
 from fastgd.backends.numba._emit import Builder, Value, const
 from fastgd.backends.numba._gram import PACKED_ROWS
@@ -153,7 +153,7 @@ def _write_few(context: Any, b: Builder, signature: Any, args: Any, layout: str)
     start, stop = args[8], args[9]
     n = cgutils.unpack_tuple(b, X.shape, 2)[0]
     if layout == "rows":
-        rows = const(_pairs.LANES*_outer.SETS)
+        rows = const(_outer.ROWS_AT_ONCE)
     else:
         stored = context.get_value_type(signature.args[0].dtype)
         rows = const(_few.STREAMS * emit.register_lanes(stored))

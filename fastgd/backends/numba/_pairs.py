@@ -14,86 +14,84 @@ LANES = emit.register_lanes(emit.DOUBLE)
 ROWS = LANES // 2  # of a block
 # Sums that are added to at once: they fill the registers but for what is multiplied.
 MOST_SUMS = 24 if emit.REGISTER_BYTES == 64 else 12
-TILE = MOST_SUMS // 4
-TARGET = -1  # as a column
+# Registers that are multiplied with each of four columns at once.
+MOST_LEFTS = MOST_SUMS // 4
 
-Columns = tuple[int, int]  # in the halves of a register
+TARGET = -1  # as a column
+Columns = tuple[int, int]
 
 
 class Product(NamedTuple):
     """A product of two registers, and the columns that each holds, each in a half.
 
-    Or, by rows, one column in the even and one in the odd elements.
+    Or, by rows, one column in the even elements and the other in the odd ones.
     """
 
     left: Columns
     right: Columns
     by_rows: bool = False
 
-    def pairs(self, d: int) -> dict[Columns, list[int]]:
-        """The pairs of columns that it meets, and the elements of the product that have them."""
-        found = {}
-        for k, pair in enumerate(zip(self.left, self.right, strict=True)):
-            if max(pair) < d:
-                elements = range(k, LANES, 2) if self.by_rows else range(k * ROWS, (k + 1) * ROWS)
-                found[min(pair), max(pair)] = list(elements)
-        return found
+    def pairs(self, d: int) -> dict[Columns, int]:
+        """The pairs of columns that it meets, and which of its columns has each."""
+        pairs = enumerate(zip(self.left, self.right, strict=True))
+        return {(min(pair), max(pair)): k for k, pair in pairs if max(pair) < d}
 
 
 class Pass(NamedTuple):
-    """Couples of columns that are read from rows, and products; of all else, from scratch."""
+    """What is done to all rows of a tile: a vector of each is read, or none; and multiplied.
+
+    The vector becomes `couples` of columns. Of a product, what is not among them was read before.
+    """
 
     couples: list[Columns]
     products: list[Product]
 
 
-def couples(d: int) -> list[list[Columns]]:
-    """What the registers of a block hold, by the vectors of features they are read from.
+def vectors(d: int) -> list[list[Columns]]:
+    """What is read at once of rows: four features, or the last one or two, as couples.
 
-    Two rows of four features are two registers, by exchanges within their halves. The last columns
-    may not be features.
+    These are what takes the fewest exchanges. The last columns may not be features.
     """
-    return [
-        [(k, k + 2), (k + 1, k + 3)] if k + 2 < d else [(k, k + 1)] for k in range(0, d, 4)
-    ]
+    return [[(k, k + 2), (k + 1, k + 3)] if k + 2 < d else [(k, k + 1)] for k in range(0, d, 4)]
 
 
-def _inner(some: list[Columns]) -> list[Product]:
+def _within(couples: list[Columns], d: int) -> list[Product]:
     """All products of the columns of a vector, and each times the target."""
-    found = [Product(couple, couple) for couple in some]
-    if len(some) > 1:
-        (a, c), (b, d) = some
-        found.append(Product((a, c), (b, d)))
-        found += [Product((a, b), (c, d), by_rows=True), Product((a, b), (d, c), by_rows=True)]
+    found = [Product(couple, couple) for couple in couples]
+    if len(couples) > 1:
+        (i, k), (j, m) = couples
+        found.append(Product((i, k), (j, m)))
+        found += [Product((i, j), right, by_rows=True) for right in ((k, m), (m, k))]
     else:
-        ((a, b),) = some
-        found.append(Product((a, b), (b, a), by_rows=True))
-    return found + [Product(couple, (TARGET, TARGET)) for couple in some]
+        found.append(Product(couples[0], couples[0][::-1], by_rows=True))
+    found += [Product(couple, (TARGET, TARGET)) for couple in couples]
+    return [product for product in found if product.pairs(d)]
 
 
-def _tiles(d: int) -> Iterator[list[Product]]:
-    """Products of the columns of different vectors, as many as have few factors."""
+def _between(d: int) -> Iterator[list[Product]]:
+    """Products of columns of different vectors, by few factors: couples times a column."""
     lefts: list[Columns] = []
-    for some in couples(d):
-        columns = sorted(column for couple in some for column in couple if column < d)
-        for first in range(0, len(lefts), TILE):
-            chosen = lefts[first : first + TILE]
-            yield [Product(left, (column, column)) for column in columns for left in chosen]
-        lefts += some
+    for couples in vectors(d):
+        columns = sorted(column for couple in couples for column in couple if column < d)
+        if len(columns) <= MOST_LEFTS:  # they stay in registers, and couples follow each other
+            yield [Product(left, (column, column)) for left in lefts for column in columns]
+        else:
+            for first in range(0, len(lefts), MOST_LEFTS):
+                some = lefts[first : first + MOST_LEFTS]
+                yield [Product(left, (column, column)) for column in columns for left in some]
+        lefts += couples
 
 
 def passes(d: int) -> list[Pass]:
     """What is done to the rows of a tile, one after the other."""
-    found = []
-    for some in couples(d):
-        found.append(Pass(some, [each for each in _inner(some) if each.pairs(d)]))
-    tiles = list(_tiles(d))
-    found += [Pass([], tile) for tile in tiles if len(tile) == MOST_SUMS]
-    rest = [product for tile in tiles if len(tile) < MOST_SUMS for product in tile]
-    if len(found[-1].couples) + len(found[-1].products) + len(rest) <= MOST_SUMS:
-        found[-1].products.extend(rest)
-    else:
-        number = max(1, -(-len(rest) // MOST_SUMS))
-        length = -(-len(rest) // number)
-        found += [Pass([], rest[at : at + length]) for at in range(0, len(rest), length or 1)]
+    found = [Pass(couples, _within(couples, d)) for couples in vectors(d)]
+    between = list(_between(d))
+    found += [Pass([], products) for products in between if len(products) == MOST_SUMS]
+    rest = [product for some in between if len(some) != MOST_SUMS for product in some]
+    last = found[-1]
+    if len(last.couples) + len(last.products) + len(rest) <= MOST_SUMS:
+        last.products.extend(rest)
+    elif rest:
+        length = -(-len(rest) // -(-len(rest) // MOST_SUMS))
+        found += [Pass([], rest[at : at + length]) for at in range(0, len(rest), length)]
     return found
