@@ -9,7 +9,6 @@ one, and two loads take as long as two products.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from llvmlite import ir
@@ -17,7 +16,17 @@ from numba.core import cgutils
 
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._emit import Builder, Value, const
-from fastgd.backends.numba._pairs import LANES, ROWS, TARGET, Columns, Pass, passes
+from fastgd.backends.numba._pairs import (
+    LANES,
+    ROWS,
+    TARGET,
+    TARGET_SUMS,
+    UNROLLED,
+    Columns,
+    Pass,
+    meanings,
+    passes,
+)
 
 # Time over that of products by turned vectors, from cache: 4 features 0.67, 8 0.98, 12 and 16 0.85.
 MOST_FEATURES = 16
@@ -25,11 +34,7 @@ MOST_FEATURES = 16
 TILE_ROWS = 128
 # Rows of a run of sums: a single run over a hundred million equal terms would be off by 1e-11.
 ROWS_A_RUN = 4 * TILE_ROWS
-# Registers of targets, and blocks that are read, in a turn of a loop. Targets have sums for each:
-# with one, every addition would wait for the last.
-UNROLLED = 2
 ROWS_AT_ONCE = UNROLLED * LANES
-TARGET_SUMS = ("squares", "targets", "weights")
 
 
 class _Sums:
@@ -49,7 +54,7 @@ class _Sums:
         kept = [couple for each in self._passes for couple in each.couples]
         # Of each column in a block.
         self._places = {c: ROWS * k for k, c in enumerate(c for couple in kept for c in couple)}
-        self._n_sums = UNROLLED * len(TARGET_SUMS) + sum(map(_n_sums, self._passes))
+        self._n_sums = UNROLLED * TARGET_SUMS + sum(each.n_sums for each in self._passes)
         # In one array with the rows: LLVM would else keep them in registers from tile to tile,
         # where there are too few for what it does in between.
         size = TILE_ROWS // ROWS * LANES * len(kept)
@@ -108,19 +113,19 @@ class _Sums:
         step = -(-TILE_ROWS * self._d * emit.size(self._types[0]) // turns)
         contiguous = b.icmp_signed("==", self._stride, const(self._d))
         step = b.select(contiguous, const(step), const(0))
-        start = UNROLLED * len(TARGET_SUMS)
+        start = UNROLLED * TARGET_SUMS
         for each in self._passes:
-            sums = self._registers(start, _n_sums(each))
+            sums = self._registers(start, each.n_sums)
             with emit.loop(b, const(0), n_rows, _unrolled(each) * ROWS) as begin:
                 emit.prefetch(b, self._cursor, step)
                 for k in range(_unrolled(each)):
                     self._add_block(sums, each, first, b.add(begin, const(ROWS * k)))
             self._keep(sums, start)
-            start += _n_sums(each)
+            start += each.n_sums
 
     def _add_targets(self, first: Value, n_rows: Value) -> None:
         """Targets, centred and times the roots of the weights, and these, into scratch."""
-        b, number = self._b, len(TARGET_SUMS)
+        b, number = self._b, TARGET_SUMS
         sums = self._registers(0, UNROLLED * number)
         with emit.loop(b, const(0), n_rows, ROWS_AT_ONCE) as begin:
             emit.prefetch_at(b, self._y.data, b.add(b.add(first, begin), const(TILE_ROWS)))
@@ -207,7 +212,7 @@ class _Sums:
             for k, lanes in enumerate(parts):  # in the place of the value
                 part = emit.total(b, emit.pick(b, value, value, lanes))
                 b.store(part, b.gep(self._totals, [b.add(at, const(k))]))
-        places, columns = zip(*self._meanings(), strict=True)
+        places, columns = zip(*meanings(self._d), strict=True)
         one = self._d + 1
         outs = [min(pair) * (one + 1) + max(pair) for pair in columns]
         tables = [cgutils.global_constant(b, "places", _table(each)) for each in (places, outs)]
@@ -215,27 +220,6 @@ class _Sums:
             place, out = (b.load(b.gep(table, [const(0), k])) for table in tables)
             part = b.load(b.gep(self._totals, [place]))
             emit.add_to_memory(b, part, self._out.data, out)
-
-    def _meanings(self) -> Iterator[tuple[int, Columns]]:
-        """Places of totals, and which product of two columns of `out` each is a part of."""
-        target, one = self._d, self._d + 1
-        start = 0
-        for pair in ((target, target), (target, one), (one, one)) * UNROLLED:
-            yield from ((LANES * start + half, pair) for half in range(2))
-            start += 1
-        for each in self._passes:
-            for index, couple in enumerate(each.couples, start):
-                features = ((half, c) for half, c in enumerate(couple) if c < self._d)
-                yield from ((LANES * index + half, (c, one)) for half, c in features)
-            for index, product in enumerate(each.products, start + len(each.couples)):
-                begin = LANES * index + (2 if product.by_rows else 0)
-                for (i, j), k in product.pairs(self._d).items():
-                    yield begin + k, (target if i == TARGET else i, j)
-            start += _n_sums(each)
-
-
-def _n_sums(each: Pass) -> int:
-    return len(each.couples) + len(each.products)
 
 
 def _unrolled(each: Pass) -> int:

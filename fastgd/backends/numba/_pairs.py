@@ -16,6 +16,10 @@ ROWS = LANES // 2  # of a block
 MOST_SUMS = 24 if emit.REGISTER_BYTES == 64 else 12
 # Registers that are multiplied with each of four columns at once.
 MOST_LEFTS = MOST_SUMS // 4
+# Registers of targets, and blocks that are read, in a turn of a loop. Targets have sums for each:
+# with one, every addition would wait for the last.
+UNROLLED = 2
+TARGET_SUMS = 3  # of the squares of targets, of targets, of weights
 
 TARGET = -1  # as a column
 Columns = tuple[int, int]
@@ -45,6 +49,11 @@ class Pass(NamedTuple):
 
     couples: list[Columns]
     products: list[Product]
+
+    @property
+    def n_sums(self) -> int:
+        """Of the couples, and then of the products."""
+        return len(self.couples) + len(self.products)
 
 
 def vectors(d: int) -> list[list[Columns]]:
@@ -89,9 +98,31 @@ def passes(d: int) -> list[Pass]:
     found += [Pass([], products) for products in between if len(products) == MOST_SUMS]
     rest = [product for some in between if len(some) != MOST_SUMS for product in some]
     last = found[-1]
-    if len(last.couples) + len(last.products) + len(rest) <= MOST_SUMS:
+    if last.n_sums + len(rest) <= MOST_SUMS:
         last.products.extend(rest)
     elif rest:
         length = -(-len(rest) // -(-len(rest) // MOST_SUMS))
         found += [Pass([], rest[at : at + length]) for at in range(0, len(rest), length)]
     return found
+
+
+def meanings(d: int) -> Iterator[tuple[int, Columns]]:
+    """Places among sums, and the pair of columns whose products are summed there, in part.
+
+    Of each register of sums: the first half, the last, the even elements, the odd ones; LANES
+    places. The target is column d, and ones are column d + 1.
+    """
+    target, one = d, d + 1
+    start = 0
+    for pair in ((target, target), (target, one), (one, one)) * UNROLLED:
+        yield from ((LANES * start + half, pair) for half in range(2))
+        start += 1
+    for each in passes(d):
+        for index, couple in enumerate(each.couples, start):
+            features = ((half, c) for half, c in enumerate(couple) if c < d)
+            yield from ((LANES * index + half, (c, one)) for half, c in features)
+        for index, product in enumerate(each.products, start + len(each.couples)):
+            begin = LANES * index + (2 if product.by_rows else 0)
+            for (i, j), k in product.pairs(d).items():
+                yield begin + k, (target if i == TARGET else i, j)
+        start += each.n_sums
