@@ -117,7 +117,7 @@ class _Sums:
         width = emit.size(self._types[0])
         step = b.sdiv(b.mul(self._stride, const(TILE_ROWS * width)), const(turns))
         step = b.add(step, const(1))
-        narrow = b.icmp_signed("<=", step, const(2 * emit.LINE_BYTES))
+        narrow = b.icmp_signed("<=", step, const(emit.LINE_BYTES))
         step = b.select(narrow, step, const(0))
         start = UNROLLED * TARGET_SUMS
         for each in self._passes:
