@@ -37,9 +37,9 @@ def rows_a_turn(itemsize: int) -> int:
 def add_products(context: Any, b: Builder, signature: Any, args: Any) -> Value:
     """Add the upper triangle of ``scratch[:, :n_rows] @ scratch[:, :n_rows].T`` to `out`.
 
-    The arguments are scratch, out, n_rows, panel, address and step: `n_rows` is a multiple of
-    PACKED_ROWS, and `panel` of PANEL. Meanwhile memory from `address` on is fetched, `step` bytes
-    in each turn of a loop.
+    The arguments are scratch, out, n_rows, panel, address, step, run and gap: `n_rows` is a
+    multiple of PACKED_ROWS, and `panel` of PANEL. Meanwhile memory from `address` on is fetched,
+    `step` bytes in each turn of a loop, in runs of so many bytes with gaps between them.
     """
     arrays = emit.arrays(context, b, signature, args)
     scratch, out = arrays[0], arrays[1]
@@ -49,7 +49,15 @@ def add_products(context: Any, b: Builder, signature: Any, args: Any) -> Value:
     n_columns, length = cgutils.unpack_tuple(b, scratch.shape, 2)
     turn = rows_a_turn(emit.size(scalar))
     cursor = cgutils.alloca_once_value(b, args[4])
-    step = args[5]
+    step, run, gap = args[5:]
+    end = cgutils.alloca_once_value(b, b.add(args[4], run))
+
+    def fetch() -> None:
+        emit.prefetch(b, cursor, step)
+        address, last = b.load(cursor), b.load(end)
+        past = b.icmp_signed(">=", address, last)
+        b.store(b.add(address, b.select(past, gap, const(0))), cursor)
+        b.store(b.add(last, b.select(past, b.add(run, gap), const(0))), end)
 
     def column(first: Value, k: int, i: Value) -> Value:
         offset = b.add(b.mul(b.add(first, const(k)), length), i)
@@ -67,7 +75,7 @@ def add_products(context: Any, b: Builder, signature: Any, args: Any) -> Value:
                     sums.add(b, k * n_right + m, emit.multiply(b, lefts[k], right_column))
 
         with emit.loop(b, const(0), n_rows, turn) as i:
-            emit.prefetch(b, cursor, step)
+            fetch()
             for first in range(0, turn, count):
                 add_vectors(b.add(i, const(first)))
         values = sums.get(b)

@@ -64,7 +64,8 @@ def _read_about(
     length = moments_rows(problem, n_columns)
     n_groups = -(-n // length)
     rows = chunk_rows(n_columns + 1, dtype.itemsize, CHUNK_ROWS)
-    panel, step = _gram.plan_products(n_columns + 1, rows, dtype.itemsize, X.strides[0])
+    row_bytes = max(X.strides[0], d * X.itemsize)  # gaps and all
+    panel, step = _gram.plan_products(n_columns + 1, rows, dtype.itemsize, row_bytes)
 
     def add_group(group: int) -> NDArray[np.float64]:
         out = np.zeros((n_columns + 1, n_columns + 1))

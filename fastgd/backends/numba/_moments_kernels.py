@@ -129,10 +129,13 @@ def _write_products(
     context: Any, b: Builder, signature: Any, args: Any, layouts: tuple[str, str]
 ) -> None:
     arrays = emit.arrays(context, b, signature, args)
-    stride = cgutils.unpack_tuple(b, arrays[0].strides, 2)[0]
+    row_bytes, column_bytes = cgutils.unpack_tuple(b, arrays[0].strides, 2)
     length = cgutils.unpack_tuple(b, arrays[6].shape, 2)[1]
     begin, index = b.ptrtoint(arrays[0].data, emit.I64), types.int64
     start, stop, panel, step = args[8:]
+    # What the next chunk takes: a run of each column, or one of all rows.
+    run = b.mul(length, row_bytes)
+    gap = b.sub(column_bytes, run) if layouts[0] == "columns" else const(0)
     packing = Packing(context, b, signature, args, layouts, by_roots=arrays[2] is not None)
     with packing.chunks(start, stop) as (first, _, padded):
         emit.call(
@@ -143,8 +146,10 @@ def _write_products(
             (signature.args[7], args[7]),
             (index, padded),
             (index, panel),
-            (index, b.add(begin, b.mul(b.add(first, length), stride))),
+            (index, b.add(begin, b.mul(b.add(first, length), row_bytes))),
             (index, step),
+            (index, run),
+            (index, gap),
         )
 
 

@@ -16,10 +16,10 @@ from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._emit import Builder, Value, const
 from fastgd.backends.numba._gram import PACKED_ROWS
 
-# The next chunk of columns is fetched while one is packed if it has at most so many numbers: it
-# waits in the second cache, beside scratch. 4 to 32 columns, 400 MB, two threads, take 0.65 to 0.93
-# of the time so; 1000 columns 1.1.
-MOST_FETCHED = 40_000
+# So few columns, with targets and ones, have their next chunk fetched while one is packed: there is
+# not time enough during the products, as there is for more (4 and 6 columns, 300 MB, two threads:
+# 0.9 of the speed; 16 columns 1.2, 32 1.1 to 1.2 times the speed of fetching while packing).
+FETCHED_COLUMNS = 8
 
 
 def at_once(itemsize: int) -> int:
@@ -58,8 +58,8 @@ def _emit_pack(context: Any, b: Builder, signature: Any, args: Any, layout: str)
             keep(b.add(first, const(k)), i, column)
 
     if layout == "columns":
-        near = b.icmp_signed("<=", b.mul(n_columns, length), const(MOST_FETCHED))
-        ahead = b.select(near, length, const(0))
+        few = b.icmp_signed("<=", n_columns, const(FETCHED_COLUMNS))
+        ahead = b.select(few, length, const(0))
         with emit.loop(b, const(0), d) as j:
             base = b.add(start, b.mul(stride, j))
             later = b.add(base, ahead)
