@@ -10,10 +10,10 @@ import numpy as np
 from fastgd._settings import Settings
 
 # What collecting the moments costs, in reads of X by the fused kernel: "over_epoch" of ``python -m
-# bench.moments`` (float32 of 400 MB, double precision, all threads) was 1.4 for 2 features, 1.9 for
-# 8, 3.0 for 16, 3.9 for 32, 10 for 100, 26 for 300 and 105 for 1,000.
-READS_AT_LEAST = 1.5
-READS_A_FEATURE = 1 / 13
+# bench.moments`` (float32 of 400 MB, double precision, all threads) was 1.0 for 2 features, 1.6 for
+# 8, 2.1 for 16, 4.0 for 32, 8.7 for 100, 30 for 300 and 94 for 1,000.
+READS_AT_LEAST = 1.0
+READS_A_FEATURE = 1 / 11
 
 # The library's own step needs column statistics, products with the Hessian (32 of them, or one a
 # feature), and some epochs: 8 reads in all for 2 features, 14 for 8, 40 for 64, 47 for 300, where

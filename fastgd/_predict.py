@@ -1,4 +1,4 @@
-"""Predictions of a linear model: at once, or block by block where X has to be converted."""
+"""Predictions of a linear model, block by block."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from fastgd._arrays import Floats, as_float_array, as_real_array
 from fastgd._blocks import lazy_prediction
 from fastgd.sources import Table, as_matrix, as_table, select
 
-# Numbers converted at a time, where X cannot be used as it is.
-BLOCK = 2**18
+# Numbers read at a time, and converted where X cannot be used as it is. NumPy's product of X as a
+# whole takes 0.7 to 1.0 of the time of blocks of these, and 0.5 to 0.7 of blocks of a quarter.
+BLOCK = 2**20
 
 
 def predict(
@@ -50,20 +51,17 @@ def predict(
             return float(line) if np.ndim(line) == 0 else line
         _check_shape(array.shape, len(weights), single)
         read = _blocks_of_array(array)
-        sample = array[:0]
-        at_once = as_float_array("X", sample) is sample
     else:
         table = _match(table, feature_names)
         _check_shape(_shape(table, single and feature_names is not None), len(weights), single)
-        read, at_once = _blocks_of_table(table), False
+        read = _blocks_of_table(table)
     n_samples = table.n_rows if table is not None else len(array)
     shape = (n_samples, *weights.shape[1:])
     if out is None:
         out = np.empty(shape, read(0, 0).dtype)
     else:
         _check_out(out, shape, X)
-    # Threads of a BLAS are called once: block by block, each call would wait for all of them.
-    step = max(1, n_samples if at_once else BLOCK // len(weights))
+    step = max(1, BLOCK // len(weights))
     for start in range(0, n_samples, step):
         block = read(start, min(start + step, n_samples)).reshape(-1, len(weights))
         dtype, rows = block.dtype, out[start : start + step]

@@ -3,8 +3,7 @@
 Numba compiles loops, and LLVM vectorises them as it sees fit; for rows of a few floats it does
 not see fit. The kernels beside this file therefore say which vectors they want. This module
 holds the words: loads, transposed loads, sums, and loops. All of it is plain LLVM IR, so that it
-runs on whatever LLVM compiles for; the vectors are 64 bytes long, which LLVM splits where
-registers are shorter.
+runs on whatever LLVM compiles for.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 
-VECTOR_BYTES = 64
 LINE_BYTES = 64  # of cache: what a prefetch fetches
 # The longest vectors that are one register. Where 32 bytes are, vectors of 64 take two of sixteen
 # registers each, and what is spilled cost up to half of the speed (few features, in cache).
@@ -41,11 +39,6 @@ Builder = Any
 def const(number: int) -> Value:
     """An index."""
     return ir.Constant(I64, number)
-
-
-def lanes(scalar: Any) -> int:
-    """How many elements of a floating type make a vector."""
-    return VECTOR_BYTES // size(scalar)
 
 
 def register_lanes(scalar: Any) -> int:

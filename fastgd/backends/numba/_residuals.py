@@ -38,7 +38,8 @@ class Residuals:
     ) -> Value:
         """Weighted residuals of `rows`, given the columns of them.
 
-        Every other term is added up `apart`, so that each addition waits for fewer before it.
+        Every other term is added up `apart`, so that each addition waits for fewer before it; not
+        where predictions are kept.
         """
         b = self._b
         if self._prediction is not None:

@@ -23,8 +23,8 @@ TERMS_A_RUN = {emit.SINGLE: 32, emit.DOUBLE: 2048}
 # X, y and weights are fetched so far ahead: float32 in main memory, 2 to 6 features. Rows are read
 # as two streams far apart, too; that and their distance made them 1.02 to 1.15 times as fast in one
 # thread and 1.06 to 1.29 in two as one stream, fetched 2048 bytes ahead; four streams are level. 2
-# to 4 columns gain a tenth, while 12 or 16 are no faster or slower. A single column is read in four
-# runs far apart instead (0.94 of the limit; fetched ahead 0.90).
+# to 4 columns gain a tenth; of more, this kernel has only the rows that remain. A single column is
+# read in four runs far apart instead (0.94 of the limit; fetched ahead 0.90).
 ROW_STREAMS, ROW_BYTES_AHEAD, COLUMN_BYTES_AHEAD = 2, 768, 1024
 MOST_FETCHED_COLUMNS = 4
 
