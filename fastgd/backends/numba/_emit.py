@@ -301,8 +301,13 @@ def prefetch(b: Builder, cursor: Value, step: Value) -> None:
     It need not be an address: nothing is ever read by it.
     """
     address = b.load(cursor)
-    _fetch(b, b.inttoptr(address, BYTE.as_pointer()))
+    prefetch_address(b, address)
     b.store(b.add(address, step), cursor)
+
+
+def prefetch_address(b: Builder, address: Value) -> None:
+    """Have the number `address` fetched into cache, if it is an address."""
+    _fetch(b, b.inttoptr(address, BYTE.as_pointer()))
 
 
 def prefetch_at(b: Builder, pointer: Value, index: Value) -> None:

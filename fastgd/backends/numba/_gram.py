@@ -16,6 +16,9 @@ LEFT, RIGHT = (4, 6) if emit.REGISTER_BYTES == 64 else (3, 4)
 # multiple of both.
 PANEL = 12
 PANEL_BYTES = 20 << 10
+# Lines of cache that are fetched in a turn of the loops. Where registers are long, turns are few: of
+# 8 to 32 features, one line a turn was a third to a half of the next chunk.
+FETCHES = 4 if emit.REGISTER_BYTES == 64 else 1
 # Rows of a chunk are a multiple of this: two vectors of up to 8 lanes, which a turn of the loop
 # takes at once (one a turn took 1.1 times as long), or one of 16.
 PACKED_ROWS = 16
@@ -25,7 +28,7 @@ def plan_products(n_columns: int, length: int, itemsize: int, row_bytes: int) ->
     """Columns of a panel, and how much of the next chunk to fetch in a turn of the loops."""
     panel = max(1, PANEL_BYTES // (PANEL * length * itemsize)) * PANEL
     turns = max(1, n_columns * n_columns // (2 * LEFT * RIGHT)) * (length // rows_a_turn(itemsize))
-    return panel, min(64, -(-length * row_bytes // turns))
+    return panel, min(FETCHES * emit.LINE_BYTES, -(-length * row_bytes // turns))
 
 
 def rows_a_turn(itemsize: int) -> int:
@@ -51,10 +54,13 @@ def add_products(context: Any, b: Builder, signature: Any, args: Any) -> Value:
     cursor = cgutils.alloca_once_value(b, args[4])
     step, run, gap = args[5:]
     end = cgutils.alloca_once_value(b, b.add(args[4], run))
+    parts = [b.sdiv(b.mul(step, const(k)), const(FETCHES)) for k in range(FETCHES)]
 
     def fetch() -> None:
-        emit.prefetch(b, cursor, step)
         address, last = b.load(cursor), b.load(end)
+        for k in range(FETCHES):
+            emit.prefetch_address(b, b.add(address, parts[k]))
+        address = b.add(address, step)
         past = b.icmp_signed(">=", address, last)
         b.store(b.add(address, b.select(past, gap, const(0))), cursor)
         b.store(b.add(last, b.select(past, b.add(run, gap), const(0))), end)

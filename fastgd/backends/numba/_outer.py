@@ -1,5 +1,7 @@
 """Moments of up to 16 features in contiguous rows: products of couples of columns, in blocks.
 
+For registers of 32 bytes.
+
 A vector of features at a time, a tile of rows is converted, centred and put into the nearest cache,
 two columns of a block of rows to a register. The products of its columns are taken meanwhile. Those
 with other columns are taken from the cache: a few registers times one column after another, which a
@@ -29,8 +31,9 @@ from fastgd.backends.numba._pairs import (
 )
 
 # Float32 of 100 MB, one thread: 4 features took 0.87 of the time of columns packed for `_gram`, 8
-# and 12 0.7, 16 0.75, 20 and 24 0.8; but each number of them takes a kernel of its own.
-MOST_FEATURES = 16
+# and 12 0.7, 16 0.75, 20 and 24 0.8; but each number of them takes a kernel of its own. With
+# registers of 64 bytes packed columns were faster (8 and 16 features: 0.8 to 0.85 of the time).
+MOST_FEATURES = 16 if emit.REGISTER_BYTES == 32 else 0
 # What is kept of a tile, 128 bytes a row at most, leaves room in the nearest cache.
 TILE_ROWS = 128
 # Rows of a run of sums: a single run over a hundred million equal terms would be off by 1e-11.

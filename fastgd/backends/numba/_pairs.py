@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from fastgd.backends.numba import _emit as emit
-
-LANES = emit.register_lanes(emit.DOUBLE)
+LANES = 4  # 32 bytes of float64
 ROWS = LANES // 2  # of a block
 # Sums that are added to at once: they fill the registers but for what is multiplied.
-MOST_SUMS = 24 if emit.REGISTER_BYTES == 64 else 12
+MOST_SUMS = 12
 # Registers that are multiplied with each of four columns at once.
 MOST_LEFTS = MOST_SUMS // 4
 # Registers of targets, and blocks that are read, in a turn of a loop. Targets have sums for each:

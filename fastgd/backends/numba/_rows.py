@@ -21,8 +21,9 @@ from fastgd.backends.numba._residuals import Residuals
 ROWS_A_RUN = {emit.SINGLE: 64, emit.DOUBLE: 4096}
 BLOCK_ROWS = 4
 # Rows are fetched so far ahead: float32 in main memory, 7 to 5000 features, come 1.0 to 1.25 times
-# as fast so, in one thread and in two. 512 and 1024 bytes do as well.
-BYTES_AHEAD = 768
+# as fast so, in one thread and in two. 512 to 2048 bytes do as well with AVX2; with AVX-512, 768
+# took 1.03 to 1.2 times as long.
+BYTES_AHEAD = 1536
 
 
 def scratch_size(d: int) -> int:

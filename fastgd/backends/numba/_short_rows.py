@@ -22,6 +22,10 @@ from fastgd.backends.numba._rows import BYTES_AHEAD
 # over a hundred million equal terms would be off by 1e-11.
 ROWS_A_RUN = {emit.SINGLE: 64, emit.DOUBLE: 4096}
 BLOCK_ROWS = 4
+# Vectors are no longer, where registers are: rows of 7 to 16 features took 1.1 to 1.7 times as long
+# in registers of 64 bytes (double, in cache; 20 to 64: 1.05 to 1.1 times), as sums across each row
+# take longer.
+VECTOR_BYTES = 32
 
 
 def add_short_rows(
@@ -38,7 +42,7 @@ def add_short_rows(
     stored = context.get_value_type(signature.args[0].dtype)
     scalar = context.get_value_type(coef_type.dtype)
     d = coef_type.count
-    count = min(emit.register_lanes(scalar), 1 << (d.bit_length() - 1))
+    count = min(VECTOR_BYTES // emit.size(scalar), 1 << (d.bit_length() - 1))
     stride = b.sdiv(cgutils.unpack_tuple(b, X.strides, 2)[0], const(emit.size(stored)))
     # The last vector overlaps the one before; the coefficients of what it repeats are 0, and what
     # it adds to their gradient is left aside.
