@@ -15,8 +15,10 @@ LEAST_SHORT_ROW, MOST_SHORT_ROW = 7, 32
 # function of the shape and the dtype alone, so that the order of all sums is, too.
 MOST_GROUPS = 64
 GROUP_BYTES = 1 << 20
-# Runs of each of many columns are no shorter, but for what leaves so many groups to share.
-LEAST_COLUMN_RUN, LEAST_GROUPS = 4096, 4
+# Runs of each of many columns are no shorter, but for what leaves SHARES groups.
+LEAST_COLUMN_RUN = 4096
+# Threads that groups are shared by evenly, where they are few: a multiple of it.
+SHARES = 4
 GROUP_ROWS = 64  # whole vectors and blocks in every group but the last
 
 
@@ -59,8 +61,9 @@ def group_rows(problem: Problem) -> int:
     """Rows of each group but the last."""
     n, row_bytes = problem.n_samples, problem.n_features * problem.X.itemsize
     n_groups = min(MOST_GROUPS, max(1, n * row_bytes // GROUP_BYTES))
-    rows = -(-n // n_groups)
-    return _whole_blocks(rows)
+    if n_groups > 2:
+        n_groups += -n_groups % SHARES
+    return _whole_blocks(-(-n // n_groups))
 
 
 def pass_rows(problem: Problem) -> int:
@@ -72,7 +75,8 @@ def pass_rows(problem: Problem) -> int:
     n, X = problem.n_samples, problem.X
     rows = group_rows(problem)
     if X.strides[0] == X.itemsize and problem.n_features > MOST_TILE_COLUMNS:
-        rows = max(rows, _whole_blocks(min(LEAST_COLUMN_RUN, -(-n // LEAST_GROUPS))))
+        runs = max(1, n // LEAST_COLUMN_RUN // SHARES) * SHARES
+        rows = max(rows, _whole_blocks(-(-n // runs)))
     return rows
 
 

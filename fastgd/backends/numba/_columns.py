@@ -24,7 +24,7 @@ COLUMNS_ABREAST = 8
 LEAST_BLOCK_ROWS, BLOCK_BYTES = 512, 200 << 10
 # Of more columns no cache holds a block, and both reads are from memory, in runs as long as these:
 # 5000 columns, one thread: 0.40 of the limit in blocks of 1024 rows, 0.53 of 4096.
-MOST_BLOCKED_COLUMNS, RUN_ROWS = 2000, 4096
+MOST_BLOCKED_COLUMNS, RUN_ROWS = 2000, 8192
 # Columns by which fetching is ahead of reading where they are closest, and for how many it fetches
 # while it reads COLUMNS_ABREAST. It makes 24 to 1900 columns 1.05 to 1.2 times as fast.
 COLUMNS_AHEAD = 8
