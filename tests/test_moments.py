@@ -22,6 +22,7 @@ import fastgd
 from fastgd import Moments
 from fastgd.backends import BACKENDS
 from fastgd.backends.numba import _moments as kernels
+from fastgd.backends.numba import _outer_columns
 
 EPSILON = 2.0**-52
 BACKEND = st.sampled_from(sorted(BACKENDS))
@@ -263,6 +264,22 @@ class TestExactness:
     def test_lists_and_integers(self, backend):
         moments = Moments.of([1, 2, 3], [2, 4, 9], [1, 1, 2], backend=backend)
         assert_exact(moments, np.array([1, 2, 3]), np.array([2, 4, 9]), np.array([1, 1, 2]))
+
+
+class TestPassesOverATile:
+    @pytest.mark.parametrize("d", range(4, 17))
+    def test_columns_are_read_once_and_meet_every_other_once(self, d):
+        passes = _outer_columns.passes(d)
+        read, met = [], []
+        for each in passes:
+            read += each.columns
+            met += [tuple(sorted(pair)) for pair in each.pairs]
+            assert 0 < len(each.pairs) <= _outer_columns.MOST_SUMS
+            assert {k for pair in each.pairs for k in pair if k >= 0} <= set(read)
+        others = (_outer_columns.TARGET, _outer_columns.ONE)
+        wanted = [(i, j) for j in range(d) for i in (*others, *range(j + 1))]
+        assert read == list(range(d))
+        assert sorted(met) == sorted(wanted)
 
 
 class TestBits:

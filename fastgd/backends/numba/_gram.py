@@ -16,8 +16,8 @@ LEFT, RIGHT = (4, 6) if emit.REGISTER_BYTES == 64 else (3, 4)
 # multiple of both.
 PANEL = 12
 PANEL_BYTES = 20 << 10
-# Lines of cache that are fetched in a turn of the loops. Where registers are long, turns are few: of
-# 8 to 32 features, one line a turn was a third to a half of the next chunk.
+# Lines of cache that are fetched in a turn of the loops. Where registers are long, turns are few:
+# of 8 to 32 features, one line a turn was a third to a half of the next chunk.
 FETCHES = 4 if emit.REGISTER_BYTES == 64 else 1
 # Rows of a chunk are a multiple of this: two vectors of up to 8 lanes, which a turn of the loop
 # takes at once (one a turn took 1.1 times as long), or one of 16.

@@ -11,7 +11,7 @@ from fastgd._arrays import Floats, aligned_empty
 from fastgd._problem import Problem
 from fastgd._threads import ordered_sum
 from fastgd.backends import RawMoments
-from fastgd.backends.numba import _few, _gram, _outer, _pack
+from fastgd.backends.numba import _few, _gram, _outer, _outer_columns, _pack
 from fastgd.backends.numba._assemble import Kernel
 from fastgd.backends.numba._centre import about_mean
 from fastgd.backends.numba._choice import group_rows
@@ -93,8 +93,10 @@ def choose_kernel(
     if y.shape[1] == 1 and layout_y == "columns":
         if d <= _few.MOST_FEATURES:
             return FEW_KERNELS[layout_X], (0.0,) * d, fixed_y
-        if d <= _outer.MOST_FEATURES and layout_X != "columns" and dtype == np.float64:
-            return FEW_KERNELS["rows"], (0.0,) * d, fixed_y
+        by_columns = layout_X == "columns"
+        most = (_outer_columns if by_columns else _outer).MOST_FEATURES
+        if d <= most and dtype == np.float64:
+            return FEW_KERNELS["some_columns" if by_columns else "rows"], (0.0,) * d, fixed_y
     return KERNELS[layout_X, layout_y], fixed_X, fixed_y
 
 

@@ -17,7 +17,7 @@ from numba import types
 from numba.core import cgutils
 
 from fastgd.backends.numba import _emit as emit
-from fastgd.backends.numba import _few, _gram, _outer, _pack
+from fastgd.backends.numba import _few, _gram, _outer, _outer_columns, _pack
 from fastgd.backends.numba._assemble import Kernel
 from fastgd.backends.numba._emit import Builder, Value, const
 from fastgd.backends.numba._gram import PACKED_ROWS
@@ -157,12 +157,12 @@ def _write_few(context: Any, b: Builder, signature: Any, args: Any, layout: str)
     X = emit.arrays(context, b, signature, args)[0]
     start, stop = args[8], args[9]
     n = cgutils.unpack_tuple(b, X.shape, 2)[0]
-    if layout == "rows":
-        rows = const(_outer.ROWS_AT_ONCE)
+    if layout in AT_ONCE:
+        rows = const(AT_ONCE[layout])
     else:
         stored = context.get_value_type(signature.args[0].dtype)
         rows = const(_few.STREAMS * emit.register_lanes(stored))
-    rows_follow = const(0 if layout == "columns" else 1)
+    rows_follow = const(0 if "columns" in layout else 1)
     last = emit.smaller(b, stop, b.sub(n, rows_follow))
     n_tiles = b.sdiv(b.sub(last, start), rows)
     typed = list(zip(signature.args, args, strict=True))
@@ -210,7 +210,12 @@ KERNELS = {
     for layouts in product(_pack.PACKS, _pack.PACKS)
 }
 # Of few features and one target.
-ADD_TILES = {**_few.TILES, "rows": _outer.add_tiles}
+ADD_TILES = {
+    **_few.TILES,
+    "rows": _outer.add_tiles,
+    "some_columns": _outer_columns.add_tiles,
+}
+AT_ONCE = {"rows": _outer.ROWS_AT_ONCE, "some_columns": _outer_columns.ROWS_AT_ONCE}
 FEW_KERNELS = {
     layout: Kernel(f"moments_of_{layout}", partial(_write_few, layout=layout))
     for layout in ADD_TILES

@@ -14,11 +14,6 @@ ROWS = LANES // 2  # of a block
 MOST_SUMS = 12
 # Registers that are multiplied with each of four columns at once.
 MOST_LEFTS = MOST_SUMS // 4
-# Registers of targets, and blocks that are read, in a turn of a loop. Targets have sums for each:
-# with one, every addition would wait for the last.
-UNROLLED = 2
-TARGET_SUMS = 3  # of the squares of targets, of targets, of weights
-
 TARGET = -1  # as a column
 Columns = tuple[int, int]
 
@@ -104,17 +99,9 @@ def passes(d: int) -> list[Pass]:
     return found
 
 
-def meanings(d: int) -> Iterator[tuple[int, Columns]]:
-    """Places among sums, and the pair of columns whose products are summed there, in part.
-
-    Of each register of sums: the first half, the last, the even elements, the odd ones; LANES
-    places. The target is column d, and ones are column d + 1.
-    """
+def meanings(d: int, start: int) -> Iterator[tuple[int, Columns]]:
+    """What is summed where, as `_tile_sums.Meaning` says, from register `start` on."""
     target, one = d, d + 1
-    start = 0
-    for pair in ((target, target), (target, one), (one, one)) * UNROLLED:
-        yield from ((LANES * start + half, pair) for half in range(2))
-        start += 1
     for each in passes(d):
         for index, couple in enumerate(each.couples, start):
             features = ((half, c) for half, c in enumerate(couple) if c < d)
