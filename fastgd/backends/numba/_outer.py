@@ -71,21 +71,28 @@ class _Sums(TileSums):
         self._add_targets(first, n_rows)
         following = b.mul(b.add(first, const(TILE_ROWS)), self._strides[0])
         b.store(b.ptrtoint(b.gep(self._X.data, [following]), emit.I64), self._cursor)
-        turns = sum(TILE_ROWS // ROWS // _unrolled(each) for each in self._passes)
-        width = emit.size(self._types[0])
-        step = b.sdiv(b.mul(self._strides[0], const(TILE_ROWS * width)), const(turns))
-        step = b.add(step, const(1))
-        narrow = b.icmp_signed("<=", step, const(emit.LINE_BYTES))
-        step = b.select(narrow, step, const(0))
+        number, step = self._fetches()
         start = UNROLLED * TARGET_SUMS
         for each in self._passes:
             sums = self._registers(start, each.n_sums)
             with emit.loop(b, const(0), n_rows, _unrolled(each) * ROWS) as begin:
-                emit.prefetch(b, self._cursor, step)
+                for _ in range(number):
+                    emit.prefetch(b, self._cursor, step)
                 for k in range(_unrolled(each)):
                     self._add_block(sums, each, first, b.add(begin, const(ROWS * k)))
             self._keep(sums, start)
             start += each.n_sums
+
+    def _fetches(self) -> tuple[int, Value]:
+        """How often to fetch in a turn, and how far to move on: nowhere where gaps are wide."""
+        b, width = self._b, emit.size(self._types[0])
+        turns = sum(TILE_ROWS // ROWS // _unrolled(each) for each in self._passes)
+        number = -(-TILE_ROWS * self._d * width // (turns * emit.LINE_BYTES))
+        fetches = number * turns
+        size = b.mul(self._strides[0], const(TILE_ROWS * width))
+        step = b.sdiv(b.add(size, const(fetches - 1)), const(fetches))
+        narrow = b.icmp_signed("<=", step, const(emit.LINE_BYTES))
+        return number, b.select(narrow, step, const(0))
 
     def _add_block(self, sums: emit.Accumulators, each: Pass, first: Value, i: Value) -> None:
         """Add the block that begins with row `i` of a tile, and keep what is read of it."""
