@@ -26,6 +26,21 @@ BLOCK_ROWS = 4
 BYTES_AHEAD = 1536
 
 
+def place_to_fetch(b: Builder, X: Any, stride: Value, d: Value, size: int) -> Value:
+    """Where to fetch what a reader of rows of `d` elements of `size` bytes at X needs soon.
+
+    Where there are gaps between rows, as many rows further on as are BYTES_AHEAD, which made 24 to
+    1000 features of X[::2] and X[:, :k] 1.3 to 1.7 times as fast as none. But of rows shorter than
+    a line, here, which is nothing new: 12 features took 1.1 times as long.
+    """
+    number = BYTES_AHEAD // size
+    rows = b.sdiv(b.add(d, const(number - 1)), d)
+    long = b.icmp_signed(">=", d, const(emit.LINE_BYTES // size))
+    ahead = b.select(long, b.mul(rows, stride), const(0))
+    ahead = b.select(b.icmp_signed("==", stride, d), const(number), ahead)
+    return b.gep(X.data, [ahead])
+
+
 def scratch_size(d: int) -> int:
     """Numbers of float64, zeros, that rows of `d` features need room for, at most."""
     return 3 * (d + emit.REGISTER_BYTES // 4) + 3
@@ -50,7 +65,7 @@ def add_row_blocks(
     # where float32 is converted to float64.
     turn = emit.register_lanes(stored)
     in_turns = b.sub(d, b.srem(d, const(turn)))
-    later = emit.ahead_of_rows(b, X.data, stride, d, BYTES_AHEAD // emit.size(stored))
+    later = place_to_fetch(b, X, stride, d, emit.size(stored))
     tail = b.sub(d, b.srem(d, const(count)))
     has_tail = b.icmp_signed("!=", tail, d)
     # The last vector overlaps the one before; the coefficients of what it repeats are 0, and what

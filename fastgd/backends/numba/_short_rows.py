@@ -16,7 +16,7 @@ from numba.core import cgutils
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._emit import Builder, Value, const
 from fastgd.backends.numba._residuals import Residuals
-from fastgd.backends.numba._rows import BYTES_AHEAD
+from fastgd.backends.numba._rows import place_to_fetch
 
 # Runs of sums: at most 64 rows in float32, then float64; and so many in float64, for a single run
 # over a hundred million equal terms would be off by 1e-11.
@@ -57,7 +57,7 @@ def add_short_rows(
     residuals = Residuals(context, b, signature, args, scalar, BLOCK_ROWS)
     totals = emit.Accumulators(b, emit.DOUBLE, count, len(firsts))
     size = emit.size(stored)
-    later = emit.ahead_of_rows(b, X.data, stride, const(d), BYTES_AHEAD // size)
+    later = place_to_fetch(b, X, stride, const(d), size)
     # Sums of their own for rows beside each other, so that no addition waits for the one before;
     # with three vectors a row or more there is enough to do meanwhile.
     apart = max(1, BLOCK_ROWS // len(firsts))

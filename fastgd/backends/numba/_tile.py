@@ -28,6 +28,9 @@ TERMS_A_RUN = {emit.SINGLE: 32, emit.DOUBLE: 2048}
 # runs far apart instead (0.94 of the limit; fetched ahead 0.90).
 ROW_STREAMS, ROW_BYTES_AHEAD, COLUMN_BYTES_AHEAD = 2, 2048, 1024
 MOST_FETCHED_COLUMNS = 4
+# Rows with gaps between them are fetched one by one, so many ahead, which makes them 1.05 to 1.2
+# times as fast; but not where each is in a line of its own: 4 of 20 features took 1.1 times as long.
+GAP_ROWS_AHEAD = 64
 
 # Rows of so many features are multiplied in two sums: 1.03 to 1.06 times as fast in cache.
 LEAST_SPLIT = 5
@@ -104,6 +107,9 @@ def add_tiles(
         return read_columns(b, load, scalar, d, count)
 
     bytes_ahead = COLUMN_BYTES_AHEAD if by_columns else ROW_BYTES_AHEAD
+    narrow = b.icmp_signed("<=", stride, const(emit.LINE_BYTES // size))
+    rows_ahead = b.select(narrow, const(GAP_ROWS_AHEAD), const(0))
+    across_gaps = b.gep(X.data, [b.mul(rows_ahead, stride)])
 
     def fetch(place: Value, number: int) -> None:
         ahead = bytes_ahead // size
@@ -116,6 +122,9 @@ def add_tiles(
                 fetch(b.add(row, b.mul(stride, const(j))), n_rows)
         elif not gaps:
             fetch(b.mul(row, const(d)), n_rows * d)
+        else:
+            for i in range(n_rows):
+                emit.prefetch_at(b, across_gaps, b.mul(b.add(row, const(i)), stride))
         residuals[0].prefetch(row, n_rows, bytes_ahead)
 
     def tile(k: int, row: Value, stride: Value) -> None:
