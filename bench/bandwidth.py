@@ -40,9 +40,7 @@ README_ROWS |= {("C", d) for d in (2, 4, 8, 16, 100, 1000, 5000)} | {("F", d) fo
 SLICES = ("rows", "columns")
 IN_CACHE = 4 << 20  # bytes
 LEAST_ROUNDS = 5
-# Threads of a BLAS go on spinning for a while after a call, and slow what is timed next; and after
-# a rest, the first call, untimed, waits for a core to wake up: in two threads, the limit took up to
-# 1.2 times as long, which made all that came behind it look faster than it is.
+# Threads of a BLAS go on spinning for a while after a call, and slow what is timed next.
 BLAS_REST = 0.1  # seconds
 
 
@@ -128,6 +126,8 @@ def rounds(calls: dict[str, Callable[[], Any]], seconds: float) -> dict[str, Tim
             times[name].append(time_batch(call, sizes[name]) / sizes[name])
         if "numpy" in calls:
             sleep(BLAS_REST)
+            # Untimed: a core that slept is slow at first. In two threads the limit took up to 1.2
+            # times as long, which made what came behind look faster than it is.
             calls["limit"]()
         done += 1
     return {name: np.array(each) for name, each in times.items()}

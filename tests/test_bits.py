@@ -13,8 +13,9 @@ from naive import evaluate
 from shapes import FEW_SHAPES, SHAPES, use_small_groups
 
 from fastgd import Moments, fit, mse_and_gradient
-from fastgd._problem import as_problem
+from fastgd._problem import Problem, as_problem
 from fastgd._threads import Team
+from fastgd.backends.numba import _choice, _columns
 from fastgd.backends.numba._choice import choose_kernel, pass_rows
 
 # Not by a filter in the call, which would be no other thread's.
@@ -68,6 +69,18 @@ def data_of(shape, variant):
 @pytest.fixture
 def small_groups(monkeypatch):
     use_small_groups(monkeypatch)
+
+
+class TestGroups:
+    @pytest.mark.parametrize("n", [1, 63, 4096, 16383, 16384, 32767, 40000])
+    @pytest.mark.parametrize("d", [23, 2000, 2001, 5000])
+    def test_of_many_columns_are_whole_blocks_and_not_too_short(self, n, d):
+        X = np.lib.stride_tricks.as_strided(np.zeros(1, "f4"), (n, d), (4, 0), writeable=False)
+        rows = pass_rows(Problem(X, np.zeros(n, "f4"), None, False))
+        assert rows % _choice.GROUP_ROWS == 0
+        assert rows >= min(_columns.LEAST_RUN_ROWS, n // _choice.SHARES)
+        if d > _columns.MOST_BLOCKED_COLUMNS:
+            assert rows <= _columns.block_rows(d, 4)
 
 
 class TestTheTableOfShapes:

@@ -22,7 +22,7 @@ import fastgd
 from fastgd import Moments
 from fastgd.backends import BACKENDS
 from fastgd.backends.numba import _moments as kernels
-from fastgd.backends.numba import _outer_columns
+from fastgd.backends.numba import _outer_columns, _pairs
 
 EPSILON = 2.0**-52
 BACKEND = st.sampled_from(sorted(BACKENDS))
@@ -253,7 +253,7 @@ class TestExactness:
             weight = rng.uniform(0.5, 2.0, n).astype("f4") if d % 2 else None
             assert_exact(Moments.of(X, y, weight), X, y, weight)
 
-    @pytest.mark.parametrize("d", [2, 3, 9])
+    @pytest.mark.parametrize("d", [2, 3, 4, 9, 16])
     def test_of_doubles_of_few_columns(self, d, rng):
         for n in (1, 9, 40, 200):
             X, y = rng.standard_normal((n, d)), rng.standard_normal(n)
@@ -269,17 +269,21 @@ class TestExactness:
 class TestPassesOverATile:
     @pytest.mark.parametrize("d", range(4, 17))
     def test_columns_are_read_once_and_meet_every_other_once(self, d):
-        passes = _outer_columns.passes(d)
         read, met = [], []
-        for each in passes:
+        for each in _outer_columns.passes(d):
             read += each.columns
             met += [tuple(sorted(pair)) for pair in each.pairs]
             assert 0 < len(each.pairs) <= _outer_columns.MOST_SUMS
-            assert {k for pair in each.pairs for k in pair if k >= 0} <= set(read)
-        others = (_outer_columns.TARGET, _outer_columns.ONE)
-        wanted = [(i, j) for j in range(d) for i in (*others, *range(j + 1))]
+            assert {k for pair in each.pairs for k in pair if k < d} <= set(read)
+        target, one = d, d + 1
         assert read == list(range(d))
-        assert sorted(met) == sorted(wanted)
+        assert sorted(met) == [(i, j) for i in range(d) for j in (*range(i, d), target, one)]
+
+    @pytest.mark.parametrize("d", range(4, 17))
+    def test_couples_of_columns_meet_every_other_once(self, d):
+        met = [(min(pair), max(pair)) for _, pair in _pairs.meanings(d, 0)]
+        target, one = d, d + 1
+        assert sorted(met) == [(i, j) for i in range(d) for j in (*range(i, d), target, one)]
 
 
 class TestBits:
@@ -307,15 +311,16 @@ class TestBits:
         assert [n_threads for _, n_threads in asked] == [1, 2, 3, 8, 1]
         assert min(n_groups for n_groups, _ in asked) > 3
 
-    @pytest.mark.parametrize("d", [3, 5, 12, 17])
-    def test_in_any_place(self, backend, dtype, d, rng):
+    @pytest.mark.parametrize(("d", "order"), [(3, "C"), (5, "C"), (12, "C"), (17, "C"), (5, "F")])
+    def test_in_any_place(self, backend, dtype, d, order, rng):
         values = rng.standard_normal(700 * (d + 1)).astype(dtype)
-        X, y = values[: 700 * d].reshape(700, d), values[700 * d :]
+        X, y = values[: 700 * d].reshape((700, d), order=order), values[700 * d :]
         once = Moments.of(X, y, backend=backend)
         for first in range(1, 9):
             room = np.empty(first + values.size, dtype)
             room[first:] = values
-            moved, y_moved = room[first : first + X.size].reshape(X.shape), room[first + X.size :]
+            moved = room[first : first + X.size].reshape(X.shape, order=order)
+            y_moved = room[first + X.size :]
             assert Moments.of(moved, y_moved, backend=backend) == once
 
     # Lanes that no feature fills are read from the next row: they must have no effect.

@@ -15,9 +15,8 @@ LEAST_SHORT_ROW, MOST_SHORT_ROW = 7, 32
 # function of the shape and the dtype alone, so that the order of all sums is, too.
 MOST_GROUPS = 64
 GROUP_BYTES = 1 << 20
-# Runs of each of many columns are no shorter, but for what leaves SHARES groups.
-LEAST_COLUMN_RUN = 4096
-# Threads that groups are shared by evenly, where they are few: a multiple of it.
+# Groups are made in multiples of this, as far as whole blocks allow, so that two or four threads
+# have as many each: of five groups, one of two threads reads three.
 SHARES = 4
 GROUP_ROWS = 64  # whole vectors and blocks in every group but the last
 
@@ -72,12 +71,15 @@ def pass_rows(problem: Problem) -> int:
     5000 columns (410 MB) in groups of 320 rows were read at 0.32 of the limit (two threads: 0.22),
     and at 0.53 (0.46) in groups of 4096.
     """
-    n, X = problem.n_samples, problem.X
+    n, d, X = problem.n_samples, problem.n_features, problem.X
     rows = group_rows(problem)
-    if X.strides[0] == X.itemsize and problem.n_features > MOST_TILE_COLUMNS:
-        runs = max(1, n // LEAST_COLUMN_RUN // SHARES) * SHARES
-        rows = max(rows, _whole_blocks(-(-n // runs)))
-    return rows
+    if X.strides[0] != X.itemsize or d <= MOST_TILE_COLUMNS:
+        return rows
+    run = _columns.LEAST_RUN_ROWS
+    if d <= _columns.MOST_BLOCKED_COLUMNS:
+        return max(rows, _whole_blocks(min(run, -(-n // SHARES))))
+    n_runs = max(1, n // run // SHARES) * SHARES
+    return max(rows, _whole_blocks(-(-n // n_runs)))
 
 
 def _whole_blocks(rows: int) -> int:

@@ -162,7 +162,7 @@ def _write_few(context: Any, b: Builder, signature: Any, args: Any, layout: str)
     else:
         stored = context.get_value_type(signature.args[0].dtype)
         rows = const(_few.STREAMS * emit.register_lanes(stored))
-    rows_follow = const(0 if "columns" in layout else 1)
+    rows_follow = const(0 if layout in BY_COLUMNS else 1)
     last = emit.smaller(b, stop, b.sub(n, rows_follow))
     n_tiles = b.sdiv(b.sub(last, start), rows)
     typed = list(zip(signature.args, args, strict=True))
@@ -209,13 +209,15 @@ KERNELS = {
     layouts: Kernel("moments_{}_{}".format(*layouts), partial(_write_products, layouts=layouts))
     for layouts in product(_pack.PACKS, _pack.PACKS)
 }
-# Of few features and one target.
+# Of few features and one target: of up to four (`_few`), and of more, up to sixteen, in rows and in
+# columns.
 ADD_TILES = {
     **_few.TILES,
     "rows": _outer.add_tiles,
     "some_columns": _outer_columns.add_tiles,
 }
 AT_ONCE = {"rows": _outer.ROWS_AT_ONCE, "some_columns": _outer_columns.ROWS_AT_ONCE}
+BY_COLUMNS = {"columns", "some_columns"}  # others may read into the row behind a tile
 FEW_KERNELS = {
     layout: Kernel(f"moments_of_{layout}", partial(_write_few, layout=layout))
     for layout in ADD_TILES

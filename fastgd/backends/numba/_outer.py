@@ -1,12 +1,10 @@
 """Moments of up to 16 features in contiguous rows: products of couples of columns, in blocks.
 
-For registers of 32 bytes.
-
-A vector of features at a time, a tile of rows is converted, centred and put into the nearest cache,
-two columns of a block of rows to a register. The products of its columns are taken meanwhile. Those
-with other columns are taken from the cache: a few registers times one column after another, which a
-load puts into both halves. So there are fewer loads than products, each of which would else take
-one, and two loads take as long as two products.
+Where registers are of 32 bytes. A vector of features at a time, a tile of rows is converted,
+centred and put into the nearest cache, two columns of a block of rows to a register. The products
+of its columns are taken meanwhile. Those with other columns are taken from the cache: a few
+registers times one column after another, which a load puts into both halves. So there are fewer
+loads than products, each of which would else take one, and two loads take as long as two products.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._emit import Builder, Value, const
 from fastgd.backends.numba._pairs import LANES, ROWS, TARGET, Columns, Pass, meanings, passes
 from fastgd.backends.numba._tile_sums import (
-    TARGET_SUMS,
+    FIRST_SUM,
     TILE_ROWS,
     UNROLLED,
     Meaning,
@@ -54,7 +52,7 @@ class _Sums(TileSums):
         self._cursor = cgutils.alloca_once_value(b, const(0))
 
     def meanings(self) -> Iterator[Meaning]:
-        return meanings(self._d, UNROLLED * TARGET_SUMS)
+        return meanings(self._d, FIRST_SUM)
 
     def _both(self, place: Value, at: Value) -> Value:
         """A column of a block, in both halves of a register."""
@@ -72,7 +70,7 @@ class _Sums(TileSums):
         following = b.mul(b.add(first, const(TILE_ROWS)), self._strides[0])
         b.store(b.ptrtoint(b.gep(self._X.data, [following]), emit.I64), self._cursor)
         number, step = self._fetches()
-        start = UNROLLED * TARGET_SUMS
+        start = FIRST_SUM
         for each in self._passes:
             sums = self._registers(start, each.n_sums)
             with emit.loop(b, const(0), n_rows, _unrolled(each) * ROWS) as begin:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._emit import Builder, Value, const
 from fastgd.backends.numba._tile_sums import (
-    TARGET_SUMS,
+    FIRST_SUM,
     TILE_ROWS,
     UNROLLED,
     Meaning,
@@ -31,14 +31,15 @@ ROWS_AT_ONCE = UNROLLED * LANES
 MOST_SUMS = 12
 # Columns that are read at once: so many that their own products are MOST_SUMS.
 READ = 3
-# Columns that each of these is multiplied with at once.
+# Columns that each of these is multiplied with one after the other, for few to be loaded at once.
 ABREAST = 4
-
-TARGET, ONE = -1, -2  # as columns
 
 
 class Pass(NamedTuple):
-    """What is done to all rows of a tile: columns are read, or none, and pairs multiplied."""
+    """What is done to all rows of a tile: columns are read, or none, and pairs multiplied.
+
+    The target is column d, and ones are column d + 1.
+    """
 
     columns: list[int]
     pairs: list[tuple[int, int]]
@@ -50,9 +51,7 @@ def passes(d: int) -> list[Pass]:
     for start in range(0, d, READ):
         columns = list(range(start, min(start + READ, d)))
         pairs = [(i, j) for i in columns for j in columns if i <= j]
-        found.append(
-            Pass(columns, pairs + [(k, other) for k in columns for other in (TARGET, ONE)])
-        )
+        found.append(Pass(columns, pairs + [(k, other) for k in columns for other in (d, d + 1)]))
         for first in range(0, start, ABREAST):
             lefts = range(first, min(first + ABREAST, start))
             rest += [(left, right) for left in lefts for right in columns]
@@ -79,16 +78,18 @@ class _Sums(TileSums):
             self._put(emit.splat(b, self._shift(j), LANES), self._shifts, const(LANES * j))
 
     def meanings(self) -> Iterator[Meaning]:
-        names = {TARGET: self._d, ONE: self._d + 1}
         pairs = [pair for each in self._passes for pair in each.pairs]
-        for index, (i, j) in enumerate(pairs, UNROLLED * TARGET_SUMS):
-            yield from self._whole(index, (names.get(i, i), names.get(j, j)))
+        for index, pair in enumerate(pairs, FIRST_SUM):
+            yield from self._whole(index, pair)
 
     def add(self, first: Value, n_rows: Value) -> None:
-        """Add a tile of rows, while the next is fetched."""
+        """Add a tile of rows, while in each pass the same rows of some columns are fetched.
+
+        Each line several times, for a turn takes less: that costs nothing.
+        """
         b = self._b
         self._add_targets(first, n_rows)
-        start, fetched = UNROLLED * TARGET_SUMS, 0
+        start, fetched = FIRST_SUM, 0
         for k, each in enumerate(self._passes, 1):
             fetching = range(fetched, self._d * k // len(self._passes))
             sums = self._registers(start, len(each.pairs))
@@ -105,21 +106,21 @@ class _Sums(TileSums):
 
     def _add_rows(self, sums: emit.Accumulators, each: Pass, first: Value, i: Value) -> None:
         """Add a register of rows of a tile, from row `i` on, and keep what is read of them."""
-        b, weighted = self._b, self._weight is not None
-        columns = {TARGET: self._get(self._targets, i)} if each.columns else {}
+        b, d, weighted = self._b, self._d, self._weight is not None
+        columns = {d: self._get(self._targets, i)} if each.columns else {}
         if each.columns and weighted:
-            columns[ONE] = self._get(self._roots, i)
-        for k in sorted({k for pair in each.pairs for k in pair} - {TARGET, ONE}):
+            columns[d + 1] = self._get(self._roots, i)
+        for k in sorted({k for pair in each.pairs for k in pair if k < d}):
             kept = b.add(const(TILE_ROWS * k), i)
             if k not in each.columns:
                 columns[k] = self._get(self._kept, kept)
                 continue
             z = self._converted(self._X, 0, self._place(k, b.add(first, i)), LANES)
             z = b.fsub(z, self._get(self._shifts, const(LANES * k)))
-            columns[k] = b.fmul(columns[ONE], z) if weighted else z
+            columns[k] = b.fmul(columns[d + 1], z) if weighted else z
             self._put(columns[k], self._kept, kept)
         for index, (left, right) in enumerate(each.pairs):
-            plain = right == ONE and not weighted
+            plain = right == d + 1 and not weighted
             term = columns[left] if plain else emit.multiply(b, columns[left], columns[right])
             sums.add(b, index, term)
 

@@ -23,7 +23,7 @@ from fastgd.backends.numba._rows import place_to_fetch
 ROWS_A_RUN = {emit.SINGLE: 64, emit.DOUBLE: 4096}
 BLOCK_ROWS = 4
 # Vectors are no longer, where registers are: rows of 7 to 16 features took 1.1 to 1.7 times as long
-# in registers of 64 bytes (double, in cache; 20 to 64: 1.05 to 1.1 times), as sums across each row
+# in registers of 64 bytes (double, in cache; 20 to 32: 1.05 to 1.1 times), as sums across each row
 # take longer.
 VECTOR_BYTES = 32
 

@@ -1,11 +1,12 @@
 """Sums of products over tiles of rows: what the kernels for some features have in common.
 
 A tile is so short that its features, once converted and centred, stay in the nearest cache while
-pass after pass multiplies some of them, each pass with as many sums as registers hold.
+pass after pass multiplies some of them, each pass with as many sums as sixteen registers hold.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,18 +20,19 @@ from fastgd.backends.numba._emit import Builder, Value, const
 TILE_ROWS = 128
 # Rows of a run of sums: a single run over a hundred million equal terms would be off by 1e-11.
 ROWS_A_RUN = 4 * TILE_ROWS
-# Registers of targets in a turn of a loop. Targets have sums for each: with one, every addition
-# would wait for the last.
+# Registers of targets, or blocks that are read, in a turn of a loop. Targets have sums for each:
+# with one, every addition would wait for the last.
 UNROLLED = 2
 TARGET_SUMS = 3  # of the squares of targets, of targets, of weights
+FIRST_SUM = UNROLLED * TARGET_SUMS  # but those of targets
 
-# A place among sums, and the pair of columns whose products are summed there, in part: of each
-# register the first half, the last, the even elements, the odd ones; a place for each lane. The
-# target is column d, and ones are column d + 1.
+# A place among sums, and the pair of columns whose products are summed there, in part. The first
+# four places of a register's room are of its first half, the last, the even elements, the odd ones.
+# The target is column d, and ones are column d + 1.
 Meaning = tuple[int, tuple[int, int]]
 
 
-class TileSums:
+class TileSums(ABC):
     """The sums of all rows, and scratch of a tile, on the stack.
 
     Of registers of `lanes` elements: those of the targets, then `n_sums` others. `n_kept` is how
@@ -48,9 +50,9 @@ class TileSums:
         n_kept: int,
     ) -> None:
         self._b, self._lanes = b, lanes
-        self._arrays = emit.arrays(context, b, signature, args)
+        arrays = emit.arrays(context, b, signature, args)
         self._X, self._y, self._weight, self._pivot, self._out = (
-            self._arrays[i] for i in (0, 1, 2, 3, 5)
+            arrays[i] for i in (0, 1, 2, 3, 5)
         )
         self._types = [context.get_value_type(signature.args[i].dtype) for i in (0, 1)]
         self._d = signature.args[4].count
@@ -58,7 +60,7 @@ class TileSums:
             b.sdiv(stride, const(emit.size(self._types[0])))
             for stride in cgutils.unpack_tuple(b, self._X.strides, 2)
         ]
-        self._n_sums = UNROLLED * TARGET_SUMS + n_sums
+        self._n_sums = FIRST_SUM + n_sums
         # In one array with what is kept: LLVM would else keep sums in registers from tile to tile,
         # where there are too few for what it does in between.
         self._kept = self._room(n_kept + lanes * self._n_sums)
@@ -67,13 +69,13 @@ class TileSums:
         self._targets, self._roots = self._room(TILE_ROWS), self._room(TILE_ROWS)
         self._target_shift = emit.splat(b, self._shift(self._d), lanes)
 
+    @abstractmethod
     def add(self, first: Value, n_rows: Value) -> None:
         """Add a tile of rows, while the next is fetched."""
-        raise NotImplementedError
 
+    @abstractmethod
     def meanings(self) -> Iterator[Meaning]:
         """What each sum but those of the targets is of."""
-        raise NotImplementedError
 
     def _shift(self, column: int) -> Value:
         return self._b.load(self._b.gep(self._pivot.data, [const(column)]))
@@ -96,6 +98,11 @@ class TileSums:
         b = self._b
         return emit.convert(b, emit.load(b, array.data, at, count, self._types[k]), emit.DOUBLE)
 
+    def _fetch(self, array: Any, k: int, at: Value, number: int) -> None:
+        """Have so many elements fetched into cache."""
+        for i in range(0, number, emit.LINE_BYTES // emit.size(self._types[k])):
+            emit.prefetch_at(self._b, array.data, self._b.add(at, const(i)))
+
     def _registers(self, first: int, number: int) -> emit.Accumulators:
         """So many of the sums, from memory."""
         sums = emit.Accumulators(self._b, emit.DOUBLE, self._lanes, number)
@@ -110,9 +117,12 @@ class TileSums:
     def _add_targets(self, first: Value, n_rows: Value) -> None:
         """Targets, centred and times the roots of the weights, and these, into scratch."""
         b, number, lanes = self._b, TARGET_SUMS, self._lanes
-        sums = self._registers(0, UNROLLED * number)
+        sums = self._registers(0, FIRST_SUM)
         with emit.loop(b, const(0), n_rows, UNROLLED * lanes) as begin:
-            emit.prefetch_at(b, self._y.data, b.add(b.add(first, begin), const(TILE_ROWS)))
+            later = b.add(b.add(first, begin), const(TILE_ROWS))
+            self._fetch(self._y, 1, later, UNROLLED * lanes)
+            if self._weight is not None:
+                self._fetch(self._weight, 0, later, UNROLLED * lanes)
             for k in range(UNROLLED):
                 i = b.add(begin, const(lanes * k))
                 row = b.add(first, i)
