@@ -31,6 +31,8 @@ LEAST_GROUP_ROWS, MOST_GROUP_ROWS = 256, 4096
 GROUP_PRODUCTS = 2_000_000_000
 # Sums of groups that are kept at once: of many columns, few.
 WAITING_BYTES = 48 << 20
+# Those that need room for a chunk.
+PACKING = frozenset(KERNELS.values())
 # Below this a pass stays in the caller's thread: about half a millisecond.
 THREADING_PRODUCTS = 20_000_000
 
@@ -63,14 +65,19 @@ def _read_about(
 
     length = moments_rows(problem, n_columns)
     n_groups = -(-n // length)
-    rows = chunk_rows(n_columns + 1, dtype.itemsize, CHUNK_ROWS)
-    row_bytes = max(X.strides[0], d * X.itemsize)  # gaps and all
-    panel, step = _gram.plan_products(n_columns + 1, rows, dtype.itemsize, row_bytes)
+    rows, panel, step = 0, 0, 0
+    if kernel in PACKING:
+        rows = chunk_rows(n_columns + 1, dtype.itemsize, min(CHUNK_ROWS, length))
+        row_bytes = max(X.strides[0], d * X.itemsize)  # gaps and all
+        panel, step = _gram.plan_products(n_columns + 1, rows, dtype.itemsize, row_bytes)
 
     def add_group(group: int) -> NDArray[np.float64]:
         out = np.zeros((n_columns + 1, n_columns + 1))
-        scratch = new_scratch(n_columns + 1, rows, dtype)
-        scratch[-1] = 1.0
+        if rows:
+            scratch = new_scratch(n_columns + 1, rows, dtype)
+            scratch[-1] = 1.0
+        else:
+            scratch = np.empty((0, 0), dtype)
         first = group * length
         stop = min(first + length, n)
         add_rows(X, y, weight, pivot, fixed_X, fixed_y, scratch, out, first, stop, panel, step)
@@ -138,7 +145,8 @@ def typical_row(*parts: Floats) -> NDArray[np.float64]:
     """
     last = len(parts[0]) - 1
     rows = [last * k // 6 for k in range(1, 6)]
-    sample = np.concatenate([part[rows] for part in parts], axis=1, dtype=np.float64)
+    sample = np.concatenate([part.take(rows, axis=0) for part in parts], axis=1, dtype=np.float64)
     sample.sort(axis=0)
-    typical = sample[2]
-    return np.where(np.isfinite(typical), typical, 0.0)
+    typical: NDArray[np.float64] = sample[2]
+    typical[~np.isfinite(typical)] = 0.0
+    return typical
