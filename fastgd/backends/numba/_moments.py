@@ -138,15 +138,15 @@ def choose_pack(columns: Floats) -> tuple[str, tuple[float, ...]]:
 
 
 def typical_row(*parts: Floats) -> NDArray[np.float64]:
-    """The median of five rows of each column, of matrices side by side.
+    """The median of five rows of each column, of matrices side by side; or of all, up to six.
 
     Any pivot is right; one within some deviations of the mean keeps the sums free of cancellation,
     and a median is, even where two of the five are outliers.
     """
-    last = len(parts[0]) - 1
-    rows = [last * k // 6 for k in range(1, 6)]
-    sample = np.concatenate([part.take(rows, axis=0) for part in parts], axis=1, dtype=np.float64)
+    step = (len(parts[0]) - 1) // 6
+    rows = slice(step, 6 * step, step) if step else slice(None)
+    sample = np.concatenate([part[rows] for part in parts], axis=1, dtype=np.float64)
     sample.sort(axis=0)
-    typical: NDArray[np.float64] = sample[2]
+    typical: NDArray[np.float64] = sample[len(sample) // 2]
     typical[~np.isfinite(typical)] = 0.0
     return typical
