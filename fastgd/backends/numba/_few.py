@@ -18,10 +18,10 @@ from fastgd.backends.numba._emit import Builder, Value, const
 # Features whose sums fit in registers, beside what is added to them.
 MOST_FEATURES = 4 if emit.REGISTER_BYTES == 64 else 3
 
-# Rows are read as two streams far apart, and fetched so far ahead: float32 in main memory came
-# 1.05 to 1.13 times as fast so, with 768 bytes, as in one stream, fetched 1024 bytes ahead, in one
-# thread and in two. 768 and 2048 are level, but for AVX-512, where 4 features gain a tenth.
-STREAMS, BYTES_AHEAD = 2, 2048
+# Rows are read as two streams far apart, and fetched so far ahead: float32 in main memory comes
+# 1.05 to 1.13 times as fast as in one stream, fetched 1024 bytes ahead, in one thread and in two.
+# With AVX-512, 4 features gain a tenth by 2048 bytes.
+STREAMS, BYTES_AHEAD = 2, 2048 if emit.REGISTER_BYTES == 64 else 768
 
 # Tiles of a run of sums: a single run over a hundred million equal terms would be off by 1e-11.
 TILES_A_RUN = 512

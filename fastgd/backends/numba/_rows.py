@@ -21,25 +21,27 @@ from fastgd.backends.numba._residuals import Residuals
 ROWS_A_RUN = {emit.SINGLE: 64, emit.DOUBLE: 4096}
 BLOCK_ROWS = 4
 # Rows are fetched so far ahead: float32 in main memory, 7 to 5000 features, come 1.0 to 1.25 times
-# as fast so, in one thread and in two. 512 to 2048 bytes do as well with AVX2; with AVX-512, 768
-# took 1.03 to 1.2 times as long.
-BYTES_AHEAD = 1536
+# as fast so, in one thread and in two. With AVX2, 512 and 1024 bytes do as well, and in 1536 32
+# features in huge pages took 1.15 times as long; with AVX-512, 7 to 100 features took 1.0 to 1.2
+# times as long in 768.
+BYTES_AHEAD = 1536 if emit.REGISTER_BYTES == 64 else 768
+# Rows with gaps between them: 1536 and 3072 are level.
+GAP_BYTES_AHEAD = 1536
 LONG_ROW_BYTES = 4 * emit.LINE_BYTES
 
 
 def place_to_fetch(b: Builder, X: Any, stride: Value, d: Value, size: int) -> Value:
     """Where to fetch what a reader of rows of `d` elements of `size` bytes at X needs soon.
 
-    Where there are gaps between rows, as many rows further on as hold BYTES_AHEAD bytes, which made
+    Where there are gaps between rows, as many rows further on as hold GAP_BYTES_AHEAD, which made
     64 to 5000 features of X[::2] and X[:, :k] 1.1 to 1.5 times as fast as none. But of rows of few
     lines, here, which is nothing new: hardware follows them, unless it is disturbed (in huge pages,
     16 features: 0.6 to 0.8 of the speed, 20 and 32: 0.8 to 0.95, 48: level; 24: 1.3).
     """
-    number = BYTES_AHEAD // size
-    rows = b.sdiv(b.add(d, const(number - 1)), d)
+    rows = b.sdiv(b.add(d, const(GAP_BYTES_AHEAD // size - 1)), d)
     long = b.icmp_signed(">=", d, const(LONG_ROW_BYTES // size))
     ahead = b.select(long, b.mul(rows, stride), const(0))
-    ahead = b.select(b.icmp_signed("==", stride, d), const(number), ahead)
+    ahead = b.select(b.icmp_signed("==", stride, d), const(BYTES_AHEAD // size), ahead)
     return b.gep(X.data, [ahead])
 
 

@@ -21,12 +21,13 @@ from fastgd.backends.numba._turned import read_columns
 TERMS_A_RUN = {emit.SINGLE: 32, emit.DOUBLE: 2048}
 
 # X, y and weights are fetched so far ahead: float32 in main memory, 2 to 6 features. Rows are read
-# as two streams far apart, too, which with 768 bytes made them 1.02 to 1.15 times as fast in one
-# thread and 1.06 to 1.29 in two as one stream; four streams are level. With 2048, 2 to 4 features
-# are 1.0 to 1.1 times as fast again, and 1.1 to 1.2 times on a processor with AVX-512. 2 to 4
-# columns gain a tenth; of more, this kernel has only the rows that remain. A single column is read
-# in four runs far apart instead (0.94 of the limit; fetched ahead 0.90).
-ROW_STREAMS, ROW_BYTES_AHEAD, COLUMN_BYTES_AHEAD = 2, 2048, 1024
+# as two streams far apart, too; that and their distance made them 1.02 to 1.15 times as fast in one
+# thread and 1.06 to 1.29 in two as one stream, fetched 2048 bytes ahead; four streams are level.
+# With AVX-512, 2048 bytes are 1.0 to 1.2 times as fast as 768. 2 to 4 columns gain a tenth; of
+# more, this kernel has only the rows that remain. A single column is read in four runs far apart
+# instead (0.94 of the limit; fetched ahead 0.90).
+ROW_STREAMS, COLUMN_BYTES_AHEAD = 2, 1024
+ROW_BYTES_AHEAD = 2048 if emit.REGISTER_BYTES == 64 else 768
 MOST_FETCHED_COLUMNS = 4
 # Rows with gaps between them are fetched one by one, so many ahead: 1.05 to 1.2 times as fast where
 # gaps are as long as rows, 0.9 to 1.15 times where they are longer. (Longer rows: see
