@@ -147,6 +147,7 @@ def typical_row(*parts: Floats) -> NDArray[np.float64]:
     rows = slice(step, 6 * step, step) if step else slice(None)
     sample = np.concatenate([part[rows] for part in parts], axis=1, dtype=np.float64)
     sample.sort(axis=0)
-    typical: NDArray[np.float64] = sample[len(sample) // 2]
+    # Copied: rows of columns side by side are not contiguous, and kernels read them so.
+    typical: NDArray[np.float64] = sample[len(sample) // 2].copy()
     typical[~np.isfinite(typical)] = 0.0
     return typical
