@@ -63,11 +63,18 @@ def predict(
         _check_out(out, shape, X)
     step = max(1, BLOCK // len(weights))
     for start in range(0, n_samples, step):
-        block = read(start, min(start + step, n_samples)).reshape(-1, len(weights))
-        dtype, rows = block.dtype, out[start : start + step]
-        line = _product(block, weights.astype(dtype), rows if out.dtype == dtype else None)
-        np.add(line, np.asarray(intercept, dtype), out=rows, casting="same_kind")
+        stop = min(start + step, n_samples)
+        _fill(out[start:stop], read(start, stop).reshape(-1, len(weights)), weights, intercept)
     return out
+
+
+def _fill(
+    rows: Floats, block: Floats, weights: Floats, intercept: float | NDArray[np.float64]
+) -> None:
+    """Predictions of a block into `rows`; a function, so that the block goes before the next."""
+    dtype = block.dtype
+    line = _product(block, weights.astype(dtype), rows if rows.dtype == dtype else None)
+    np.add(line, np.asarray(intercept, dtype), out=rows, casting="same_kind")
 
 
 def _blocks_of_array(array: NDArray[Any]) -> Callable[[int, int], Floats]:

@@ -135,7 +135,7 @@ class TestOut:
             assert result.predict(values, out=out) is out
             assert out == pytest.approx(result.predict(values), rel=1e-6)
 
-    @pytest.mark.parametrize("layout", ["C", "F", "rows", "columns", "neither", "unaligned"])
+    @pytest.mark.parametrize("layout", ["C", "F", "rows", "columns", "neither", "unaligned", "int"])
     def test_no_copy_of_all_data_is_made(self, plane, layout):
         n = 1_000_000
         values = np.arange(6 * n, dtype="f4")
@@ -145,16 +145,18 @@ class TestOut:
             "rows": values.reshape(2 * n, 3)[::2],
             "columns": values.reshape(n, 6)[:, :3],
             "neither": values.reshape(n, 6)[:, ::2],
+            "int": values[: 3 * n].reshape(n, 3).astype("i4"),
             "unaligned": values.view("u1")[1 : 1 + 12 * n].view("f4").reshape(n, 3),
         }[layout]
         if layout == "unaligned":
             matrix[:] = 1.5
-        out = np.empty(n, "f4")
+        out = np.empty(n, "f8" if layout == "int" else "f4")
+        converted = layout in ("unaligned", "int")
         tracemalloc.start()
         try:
             plane.predict(matrix, out=out)
-            # Some blocks of what is not aligned.
-            assert tracemalloc.get_traced_memory()[1] < (10 if layout == "unaligned" else 1) << 20
+            # A block of what has to be converted.
+            assert tracemalloc.get_traced_memory()[1] < (10 if converted else 1) << 20
         finally:
             tracemalloc.stop()
         np.testing.assert_allclose(out, matrix @ plane.coef + plane.intercept, rtol=1e-5, atol=1e-2)
