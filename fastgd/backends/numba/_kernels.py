@@ -65,7 +65,7 @@ def _write_runs(
 
 def write_short_rows(context: Any, b: Builder, signature: Any, args: Any) -> None:
     """Contiguous rows of a vector to a few; coef is a tuple."""
-    rows = _short_rows.BLOCK_ROWS
+    rows = _rows.BLOCK_ROWS
     _write_runs(context, b, signature, args, _short_rows.add_short_rows, rows)
 
 

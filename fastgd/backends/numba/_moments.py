@@ -93,7 +93,10 @@ def _read_about(
 def choose_kernel(
     X: Floats, y: Floats, dtype: np.dtype[Any]
 ) -> tuple[Kernel, tuple[float, ...], tuple[float, ...]]:
-    """A kernel, and tuples whose lengths fix the numbers of columns where those count."""
+    """A kernel, and tuples whose lengths fix the numbers of columns where those count.
+
+    Those for up to sixteen features sum in float64 alone: with other sums, columns are packed.
+    """
     layout_X, fixed_X = choose_pack(X)
     layout_y, fixed_y = choose_pack(y)
     d = X.shape[1]

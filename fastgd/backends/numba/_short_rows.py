@@ -16,12 +16,8 @@ from numba.core import cgutils
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._emit import Builder, Value, const
 from fastgd.backends.numba._residuals import Residuals
-from fastgd.backends.numba._rows import place_to_fetch
+from fastgd.backends.numba._rows import BLOCK_ROWS, ROWS_A_RUN, place_to_fetch
 
-# Runs of sums: at most 64 rows in float32, then float64; and so many in float64, for a single run
-# over a hundred million equal terms would be off by 1e-11.
-ROWS_A_RUN = {emit.SINGLE: 64, emit.DOUBLE: 4096}
-BLOCK_ROWS = 4
 # Vectors are no longer, where registers are: rows of 7 to 16 features took 1.1 to 1.7 times as long
 # in registers of 64 bytes (double, in cache; 20 to 32: 1.05 to 1.1 times), as sums across each row
 # take longer.
