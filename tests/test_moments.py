@@ -5,7 +5,8 @@ import re
 import stat
 import tracemalloc
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
+from itertools import product
 from operator import add
 from pathlib import Path
 
@@ -22,7 +23,8 @@ import fastgd
 from fastgd import Moments
 from fastgd.backends import BACKENDS
 from fastgd.backends.numba import _moments as kernels
-from fastgd.backends.numba import _outer_columns, _pairs
+from fastgd.backends.numba import _moments_kernels, _outer, _outer_columns, _outer_long, _pairs
+from fastgd.backends.numba._assemble import Kernel
 
 EPSILON = 2.0**-52
 BACKEND = st.sampled_from(sorted(BACKENDS))
@@ -284,6 +286,40 @@ class TestPassesOverATile:
         met = [(min(pair), max(pair)) for _, pair in _pairs.meanings(d, 0)]
         target, one = d, d + 1
         assert sorted(met) == [(i, j) for i in range(d) for j in (*range(i, d), target, one)]
+
+    @pytest.mark.parametrize("d", range(5, 25))
+    def test_vectors_of_long_registers_meet_every_column_once(self, d):
+        passes = _outer_long.passes(d)
+        met = [pair for each in passes for some in each for pair in some.pairs(d)]
+        target, one = d, d + 1
+        assert sorted(met) == [(i, j) for i in range(d) for j in (*range(i, d), target, one)]
+        assert max(map(len, passes)) <= _outer_long.MOST_SUMS
+
+
+class TestRowsByRegisters:
+    """Both kernels of rows, whatever the registers here: vectors of twice a register are two."""
+
+    @pytest.mark.parametrize(
+        ("module", "d"), [*product([_outer, _outer_long], [5, 13, 16]), (_outer_long, 23)]
+    )
+    def test_sums(self, module, d, dtype, rng, monkeypatch):
+        name = "moments_by" + module.__name__.rpartition(".")[2]
+        tiles = _moments_kernels.Tiles(
+            module.add_tiles, lambda _: module.ROWS_AT_ONCE, module.MOST_FEATURES
+        )
+        monkeypatch.setitem(_moments_kernels.TILES, "rows", tiles)
+        monkeypatch.setitem(
+            _moments_kernels.FEW_KERNELS,
+            "rows",
+            Kernel(name, partial(_moments_kernels._write_few, layout="rows")),
+        )
+        for n, weighted in ((40, False), (1700, True)):
+            X, y = rng.standard_normal((n, d)).astype(dtype), rng.standard_normal(n).astype(dtype)
+            gaps = np.full((2 * n, d + 3), np.nan, dtype)
+            gaps[::2, 1:-2] = X
+            weight = rng.uniform(0.5, 2.0, n).astype(dtype) if weighted else None
+            for array in (X, gaps[::2, 1:-2]):
+                assert_exact(Moments.of(array, y, weight), array, y, weight)
 
 
 class TestBits:

@@ -27,6 +27,11 @@ STREAMS, BYTES_AHEAD = 2, 2048 if emit.REGISTER_BYTES == 64 else 768
 TILES_A_RUN = 512
 
 
+def rows_at_once(stored: Any) -> int:
+    """Rows of a tile of each stream, where features are stored as this floating type."""
+    return STREAMS * emit.register_lanes(stored)
+
+
 def _row_order(d: int, count: int) -> list[int]:
     """The row that each element of a column of `count` is of: see `_as_columns`."""
     if d & (d - 1):

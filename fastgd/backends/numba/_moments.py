@@ -11,13 +11,13 @@ from fastgd._arrays import Floats, aligned_empty
 from fastgd._problem import Problem
 from fastgd._threads import ordered_sum
 from fastgd.backends import RawMoments
-from fastgd.backends.numba import _few, _gram, _outer, _outer_columns, _pack
+from fastgd.backends.numba import _gram, _pack
 from fastgd.backends.numba._assemble import Kernel
 from fastgd.backends.numba._centre import about_mean
 from fastgd.backends.numba._choice import group_rows
 from fastgd.backends.numba._compile import compiled
 from fastgd.backends.numba._gram import PACKED_ROWS
-from fastgd.backends.numba._moments_kernels import FEW_KERNELS, KERNELS
+from fastgd.backends.numba._moments_kernels import FEW_KERNELS, KERNELS, TILES
 from fastgd.backends.numba._signatures import moments_signature
 
 # Rows of a chunk: a panel of its columns, of float64, stays in the nearest cache.
@@ -95,18 +95,18 @@ def choose_kernel(
 ) -> tuple[Kernel, tuple[float, ...], tuple[float, ...]]:
     """A kernel, and tuples whose lengths fix the numbers of columns where those count.
 
-    Those for up to sixteen features sum in float64 alone: with other sums, columns are packed.
+    Those for more than a few features sum in float64 alone: with other sums, columns are packed.
     """
     layout_X, fixed_X = choose_pack(X)
     layout_y, fixed_y = choose_pack(y)
     d = X.shape[1]
     if y.shape[1] == 1 and layout_y == "columns":
-        if d <= _few.MOST_FEATURES:
-            return FEW_KERNELS[layout_X], (0.0,) * d, fixed_y
         by_columns = layout_X == "columns"
-        most = (_outer_columns if by_columns else _outer).MOST_FEATURES
-        if d <= most and dtype == np.float64:
-            return FEW_KERNELS["some_columns" if by_columns else "rows"], (0.0,) * d, fixed_y
+        few, some = ("columns", "some_columns") if by_columns else ("few", "rows")
+        if d <= TILES[few].most_features:
+            return FEW_KERNELS[few], (0.0,) * d, fixed_y
+        if d <= TILES[some].most_features and dtype == np.float64:
+            return FEW_KERNELS[some], (0.0,) * d, fixed_y
     return KERNELS[layout_X, layout_y], fixed_X, fixed_y
 
 

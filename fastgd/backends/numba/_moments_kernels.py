@@ -7,17 +7,17 @@ panel and step: see `moments_signature`, and `_gram` for the last two.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 from numba import types
 from numba.core import cgutils
 
 from fastgd.backends.numba import _emit as emit
-from fastgd.backends.numba import _few, _gram, _outer, _outer_columns, _pack
+from fastgd.backends.numba import _few, _gram, _outer, _outer_columns, _outer_long, _pack
 from fastgd.backends.numba._assemble import Kernel
 from fastgd.backends.numba._emit import Builder, Value, const
 from fastgd.backends.numba._gram import PACKED_ROWS
@@ -153,21 +153,39 @@ def _write_products(
         )
 
 
+class Tiles(NamedTuple):
+    """How tiles of rows of few features are summed, and of how many features at most."""
+
+    add: Any
+    rows_at_once: Callable[[Any], int]  # where features are stored as this floating type
+    most_features: int
+    row_follows: bool = True  # for it may be read as a part of the last of a tile
+
+
+_rows = _outer_long if emit.REGISTER_BYTES == 64 else _outer
+TILES = {
+    "few": Tiles(_few.TILES["few"], _few.rows_at_once, _few.MOST_FEATURES),
+    "columns": Tiles(_few.TILES["columns"], _few.rows_at_once, _few.MOST_FEATURES, False),
+    "rows": Tiles(_rows.add_tiles, lambda _: _rows.ROWS_AT_ONCE, _rows.MOST_FEATURES),
+    "some_columns": Tiles(
+        _outer_columns.add_tiles,
+        lambda _: _outer_columns.ROWS_AT_ONCE,
+        _outer_columns.MOST_FEATURES,
+        False,
+    ),
+}
+
+
 def _write_few(context: Any, b: Builder, signature: Any, args: Any, layout: str) -> None:
-    X = emit.arrays(context, b, signature, args)[0]
+    X, tiles = emit.arrays(context, b, signature, args)[0], TILES[layout]
     start, stop = args[8], args[9]
     n = cgutils.unpack_tuple(b, X.shape, 2)[0]
-    if layout in AT_ONCE:
-        rows = const(AT_ONCE[layout])
-    else:
-        stored = context.get_value_type(signature.args[0].dtype)
-        rows = const(_few.STREAMS * emit.register_lanes(stored))
-    rows_follow = const(0 if layout in BY_COLUMNS else 1)
-    last = emit.smaller(b, stop, b.sub(n, rows_follow))
+    rows = const(tiles.rows_at_once(context.get_value_type(signature.args[0].dtype)))
+    last = emit.smaller(b, stop, b.sub(n, const(int(tiles.row_follows))))
     n_tiles = b.sdiv(b.sub(last, start), rows)
     typed = list(zip(signature.args, args, strict=True))
     index = types.int64
-    emit.call(context, b, ADD_TILES[layout], *typed[:5], typed[7], (index, start), (index, n_tiles))
+    emit.call(context, b, tiles.add, *typed[:5], typed[7], (index, start), (index, n_tiles))
     done = b.add(start, b.mul(n_tiles, rows))
     _add_remaining(context, b, signature, args, done, stop)
 
@@ -209,16 +227,7 @@ KERNELS = {
     layouts: Kernel("moments_{}_{}".format(*layouts), partial(_write_products, layouts=layouts))
     for layouts in product(_pack.PACKS, _pack.PACKS)
 }
-# Of few features and one target: of up to four (`_few`), and of more, up to sixteen, in rows and in
-# columns.
-ADD_TILES = {
-    **_few.TILES,
-    "rows": _outer.add_tiles,
-    "some_columns": _outer_columns.add_tiles,
-}
-AT_ONCE = {"rows": _outer.ROWS_AT_ONCE, "some_columns": _outer_columns.ROWS_AT_ONCE}
-BY_COLUMNS = {"columns", "some_columns"}  # others may read into the row behind a tile
+# Of few features and one target: as `_few` has them, or more in rows and in columns.
 FEW_KERNELS = {
-    layout: Kernel(f"moments_of_{layout}", partial(_write_few, layout=layout))
-    for layout in ADD_TILES
+    layout: Kernel(f"moments_of_{layout}", partial(_write_few, layout=layout)) for layout in TILES
 }

@@ -27,9 +27,8 @@ from fastgd.backends.numba._tile_sums import (
 )
 
 # Float32 of 100 MB, one thread: 4 features took 0.87 of the time of columns packed for `_gram`, 8
-# and 12 0.7, 16 0.75, 20 and 24 0.8; but each number of them takes a kernel of its own. With
-# registers of 64 bytes packed columns were faster (8 and 16 features: 0.8 to 0.85 of the time).
-MOST_FEATURES = 16 if emit.REGISTER_BYTES == 32 else 0
+# and 12 0.7, 16 0.75, 20 and 24 0.8; but each number of them takes a kernel of its own.
+MOST_FEATURES = 16
 ROWS_AT_ONCE = UNROLLED * LANES
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from itertools import accumulate, takewhile
 from typing import Any
 
 from llvmlite import ir
@@ -26,9 +27,9 @@ UNROLLED = 2
 TARGET_SUMS = 3  # of the squares of targets, of targets, of weights
 FIRST_SUM = UNROLLED * TARGET_SUMS  # but those of targets
 
-# A place among sums, and the pair of columns whose products are summed there, in part. The first
-# four places of a register's room are of its first half, the last, the even elements, the odd ones.
-# The target is column d, and ones are column d + 1.
+# A place among sums, and the pair of columns whose products are summed there, in part. The places
+# of a register's room are of its parts, as `_parts` has them. The target is column d, and ones are
+# column d + 1.
 Meaning = tuple[int, tuple[int, int]]
 
 
@@ -76,6 +77,15 @@ class TileSums(ABC):
     @abstractmethod
     def meanings(self) -> Iterator[Meaning]:
         """What each sum but those of the targets is of."""
+
+    def _parts(self) -> list[range]:
+        """The elements of a register that are summed with each other.
+
+        The first parts that are as many elements as a register has are all of it.
+        """
+        lanes = self._lanes
+        halves = [range(lanes // 2), range(lanes // 2, lanes)]
+        return [*halves, range(0, lanes, 2), range(1, lanes, 2)]
 
     def _shift(self, column: int) -> Value:
         return self._b.load(self._b.gep(self._pivot.data, [const(column)]))
@@ -149,11 +159,9 @@ class TileSums(ABC):
     def add_to_out(self) -> None:
         """Add the totals to the products of the features, the target and a column of ones."""
         b, lanes = self._b, self._lanes
-        halves = [range(lanes // 2), range(lanes // 2, lanes)]
-        parts = [*halves, range(0, lanes, 2), range(1, lanes, 2)]
         with emit.loop(b, const(0), const(lanes * self._n_sums), lanes) as at:
             value = self._get(self._totals, at)
-            for k, some in enumerate(parts):  # in the place of the value
+            for k, some in enumerate(self._parts()):  # in the place of the value
                 part = emit.total(b, emit.pick(b, value, value, some))
                 b.store(part, b.gep(self._totals, [b.add(at, const(k))]))
         places, columns = zip(*self._meanings_of_targets(), *self.meanings(), strict=True)
@@ -173,7 +181,9 @@ class TileSums(ABC):
 
     def _whole(self, index: int, pair: tuple[int, int]) -> Iterator[Meaning]:
         """All elements of a register of sums are of one pair."""
-        yield from ((self._lanes * index + half, pair) for half in range(2))
+        sizes = accumulate(len(part) for part in self._parts())
+        whole = takewhile(lambda size: size <= self._lanes, sizes)
+        yield from ((self._lanes * index + k, pair) for k, _ in enumerate(whole))
 
 
 def _table(numbers: Any) -> Value:
