@@ -25,9 +25,12 @@ BLOCK_ROWS = 4
 # features in huge pages took 1.15 times as long; with AVX-512, 7 to 100 features took 1.0 to 1.2
 # times as long in 768.
 BYTES_AHEAD = 1536 if emit.REGISTER_BYTES == 64 else 768
-# Rows with gaps between them: 1536 and 3072 are level.
-GAP_BYTES_AHEAD = 1536
-LONG_ROW_BYTES = 4 * emit.LINE_BYTES
+# Rows with gaps between them, of so many bytes at least: here 1536 and 3072 bytes ahead are level.
+# With AVX-512, 16 and 24 features of X[::2] and X[:, :k] are 1.1 to 1.25 times as fast so, most of
+# all 3072 bytes ahead.
+GAP_BYTES_AHEAD, LEAST_ROW_BYTES = (
+    (3072, 0) if emit.REGISTER_BYTES == 64 else (1536, 4 * emit.LINE_BYTES)
+)
 
 
 def place_to_fetch(b: Builder, X: Any, stride: Value, d: Value, size: int) -> Value:
@@ -35,11 +38,11 @@ def place_to_fetch(b: Builder, X: Any, stride: Value, d: Value, size: int) -> Va
 
     Where there are gaps between rows, as many rows further on as hold GAP_BYTES_AHEAD, which made
     64 to 5000 features of X[::2] and X[:, :k] 1.1 to 1.5 times as fast as none. But of rows of few
-    lines, here, which is nothing new: hardware follows them, unless it is disturbed (in huge pages,
-    16 features: 0.6 to 0.8 of the speed, 20 and 32: 0.8 to 0.95, 48: level; 24: 1.3).
+    lines, with AVX2, here, which is nothing new: hardware follows them, unless it is disturbed (in
+    huge pages, 16 features: 0.6 to 0.8 of the speed, 20 and 32: 0.8 to 0.95, 48: level; 24: 1.3).
     """
     rows = b.sdiv(b.add(d, const(GAP_BYTES_AHEAD // size - 1)), d)
-    long = b.icmp_signed(">=", d, const(LONG_ROW_BYTES // size))
+    long = b.icmp_signed(">=", d, const(LEAST_ROW_BYTES // size))
     ahead = b.select(long, b.mul(rows, stride), const(0))
     ahead = b.select(b.icmp_signed("==", stride, d), const(BYTES_AHEAD // size), ahead)
     return b.gep(X.data, [ahead])
