@@ -419,7 +419,8 @@ class TestMemory:
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-        assert peak < 3 * 8 * (d + 2) ** 2 + 3 * kernels.CHUNK_BYTES  # sums; scratch
+        scratch = 8 * kernels.CHUNK_ROWS * (d + 2)
+        assert peak < 3 * (8 * (d + 2) ** 2 + scratch)
 
 
 def reset_peak():

@@ -20,10 +20,10 @@ from fastgd.backends.numba._gram import PACKED_ROWS
 from fastgd.backends.numba._moments_kernels import FEW_KERNELS, KERNELS, TILES
 from fastgd.backends.numba._signatures import moments_signature
 
-# Rows of a chunk: a panel of its columns, of float64, stays in the nearest cache.
+# Rows of a chunk: a band and a panel of its columns stay in the second cache. A chunk of thousands
+# of columns is kept shorter, to stay in the last.
 CHUNK_ROWS = 192
-# A chunk of many columns is kept shorter, to stay in the second cache.
-CHUNK_BYTES = 512 << 10
+CHUNK_BYTES = 4 << 20
 # Groups of many columns are kept long: as many numbers as there are products are added for each.
 FEW_COLUMNS = 64
 LEAST_GROUP_ROWS, MOST_GROUP_ROWS = 256, 4096
