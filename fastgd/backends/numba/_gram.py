@@ -43,9 +43,11 @@ def rows_a_turn(itemsize: int) -> int:
 def add_products(context: Any, b: Builder, signature: Any, args: Any) -> Value:
     """Add the upper triangle of ``scratch[:, :n_rows] @ scratch[:, :n_rows].T`` to `out`.
 
-    The arguments are scratch, out, n_rows, panel, address, step, run and gap: `n_rows` is a
+    The arguments are scratch, out, n_rows, panel, address, step, run, gap and last: `n_rows` is a
     multiple of PACKED_ROWS, and `panel` of PANEL. Meanwhile memory from `address` on is fetched,
-    `step` bytes in each turn of a loop, in runs of so many bytes with gaps between them.
+    `step` bytes in each turn of a loop, in runs of so many bytes with gaps between them, but not
+    beyond the address `last`: turns are more than are counted on, and memory that is not there
+    is looked for at length (100 and 1000 columns: 1.02 to 1.1 times as long).
     """
     arrays = emit.arrays(context, b, signature, args)
     scratch, out = arrays[0], arrays[1]
@@ -55,14 +57,14 @@ def add_products(context: Any, b: Builder, signature: Any, args: Any) -> Value:
     n_columns, length = cgutils.unpack_tuple(b, scratch.shape, 2)
     turn = rows_a_turn(emit.size(scalar))
     cursor = cgutils.alloca_once_value(b, args[4])
-    step, run, gap = args[5:]
+    step, run, gap, last_address = args[5:]
     end = cgutils.alloca_once_value(b, b.add(args[4], run))
     parts = [b.sdiv(b.mul(step, const(k)), const(FETCHES)) for k in range(FETCHES)]
 
     def fetch() -> None:
         address, last = b.load(cursor), b.load(end)
         for k in range(FETCHES):
-            emit.prefetch_address(b, b.add(address, parts[k]))
+            emit.prefetch_address(b, emit.smaller(b, b.add(address, parts[k]), last_address))
         address = b.add(address, step)
         past = b.icmp_signed(">=", address, last)
         b.store(b.add(address, b.select(past, gap, const(0))), cursor)

@@ -136,6 +136,9 @@ def _write_products(
     # What the next chunk takes: a run of each column, or one of all rows.
     run = b.mul(length, row_bytes)
     gap = b.sub(column_bytes, run) if layouts[0] == "columns" else const(0)
+    n, d = cgutils.unpack_tuple(b, arrays[0].shape, 2)
+    last_row = b.mul(b.sub(n, const(1)), row_bytes)
+    last = b.add(b.add(begin, last_row), b.mul(b.sub(d, const(1)), column_bytes))
     packing = Packing(context, b, signature, args, layouts, by_roots=arrays[2] is not None)
     with packing.chunks(start, stop) as (first, _, padded):
         emit.call(
@@ -150,6 +153,7 @@ def _write_products(
             (index, step),
             (index, run),
             (index, gap),
+            (index, last),
         )
 
 
