@@ -252,6 +252,7 @@ from fastgd.backends.numba import _emit
 binding.get_host_cpu_features = lambda: have
 import numpy as np
 from compare import TOLERANCE, assert_evaluation
+from guarded import layouts
 from fastgd import Moments, mse_and_gradient
 from naive import evaluate
 from shapes import FEW_SHAPES
@@ -262,6 +263,9 @@ for shape in FEW_SHAPES:
     assert_evaluation(mse_and_gradient(X, y, coef), evaluate(X, y, coef, 0.0), TOLERANCE["double"])
     assert_exact(Moments.of(X, y, n_threads=1), X, y)
     print(shape)
+for d in (5, 9, 23):
+    for X in layouts(33, d, "f4", True):
+        assert not Moments.of(X, np.ones(33, "f4")).scatter.any()
 print(_emit.REGISTER_BYTES)
 """
 

@@ -83,6 +83,20 @@ class TestGroups:
             assert rows <= _columns.block_rows(d, 4)
 
 
+class TestBlocksOfColumns:
+    @pytest.mark.parametrize("megabytes", [1, 8])  # as with AVX-512, and without
+    @pytest.mark.parametrize("d", [23, 100, 500, 1000, 2000])
+    @pytest.mark.parametrize("itemsize", [4, 8])
+    def test_fit_where_more_than_the_least_do(self, megabytes, d, itemsize, monkeypatch):
+        monkeypatch.setattr(_columns, "MOST_BLOCK_BYTES", megabytes << 20)
+        rows = _columns.block_rows(d, itemsize)
+        assert rows % _choice.GROUP_ROWS == 0
+        assert rows >= (128 if megabytes == 1 else 512)
+        size = rows * d * itemsize
+        assert rows == 128 or size <= megabytes << 20
+        assert size <= 200 << 10 or rows <= 512
+
+
 class TestTheTableOfShapes:
     @pytest.mark.parametrize("shape", SHAPES, ids=str)
     def test_says_which_kernel_is_used(self, small_groups, shape):

@@ -6,7 +6,6 @@ import stat
 import tracemalloc
 from dataclasses import replace
 from functools import partial, reduce
-from itertools import product
 from operator import add
 from pathlib import Path
 
@@ -22,9 +21,17 @@ from shapes import use_small_groups
 import fastgd
 from fastgd import Moments
 from fastgd.backends import BACKENDS
+from fastgd.backends.numba import (
+    _gram,
+    _moments_kernels,
+    _outer,
+    _outer_columns,
+    _outer_long,
+    _pairs,
+)
 from fastgd.backends.numba import _moments as kernels
-from fastgd.backends.numba import _moments_kernels, _outer, _outer_columns, _outer_long, _pairs
 from fastgd.backends.numba._assemble import Kernel
+from fastgd.backends.numba._emit import REGISTER_BYTES
 
 EPSILON = 2.0**-52
 BACKEND = st.sampled_from(sorted(BACKENDS))
@@ -245,7 +252,7 @@ class TestExactness:
         assert result.intercept == pytest.approx(intercept, rel=1e-6)
         assert result.converged
 
-    # Around registers, blocks of columns, panels, chunks; and where each kernel begins.
+    # Around registers, blocks of columns, chunks; and where each kernel begins.
     @pytest.mark.parametrize("d", [*range(1, 18), 23, 24, 25, 26, 61])
     @pytest.mark.parametrize("order", ["C", "F"])
     def test_of_every_number_of_columns(self, d, order, rng):
@@ -254,6 +261,16 @@ class TestExactness:
             y = rng.standard_normal(n).astype("f4")
             weight = rng.uniform(0.5, 2.0, n).astype("f4") if d % 2 else None
             assert_exact(Moments.of(X, y, weight), X, y, weight)
+
+    # Panels of 12 columns, with two for the target and ones; bands of 36.
+    @pytest.mark.parametrize("d", [21, 22, 23, 34, 35, 58, 59, 70, 71, 83])
+    @pytest.mark.parametrize("order", ["C", "F"])
+    @pytest.mark.parametrize("precision", ["double", "single"])
+    def test_of_every_number_of_panels(self, d, order, precision, rng, monkeypatch):
+        monkeypatch.setattr(_gram, "PANEL_BYTES", 0)
+        X = np.array(3 + rng.standard_normal((50, d)).astype("f4"), order=order)
+        y = rng.standard_normal((50, 2)).astype("f4")[:, : 1 + d % 2]
+        assert_exact(Moments.of(X, y, precision=precision), X, y, precision=precision)
 
     @pytest.mark.parametrize("d", [2, 3, 4, 9, 16])
     def test_of_doubles_of_few_columns(self, d, rng):
@@ -270,7 +287,11 @@ class TestExactness:
 
 class TestPassesOverATile:
     @pytest.mark.parametrize("d", range(4, 17))
-    def test_columns_are_read_once_and_meet_every_other_once(self, d):
+    @pytest.mark.parametrize("registers", [(16, 12, 3, 4), (32, 24, 4, 6)])
+    def test_columns_are_read_once_and_meet_every_other_once(self, d, registers, monkeypatch):
+        names = ("REGISTERS", "MOST_SUMS", "READ", "ABREAST")
+        for name, number in zip(names, registers, strict=True):
+            monkeypatch.setattr(_outer_columns, name, number)
         read, met = [], []
         for each in _outer_columns.passes(d):
             read += each.columns
@@ -293,33 +314,39 @@ class TestPassesOverATile:
         met = [pair for each in passes for some in each for pair in some.pairs(d)]
         target, one = d, d + 1
         assert sorted(met) == [(i, j) for i in range(d) for j in (*range(i, d), target, one)]
-        assert max(map(len, passes)) <= _outer_long.MOST_SUMS
+        assert {0 < len(each) <= _outer_long.MOST_SUMS for each in passes} == {True}
 
 
-class TestRowsByRegisters:
-    """Both kernels of rows, whatever the registers here: vectors of twice a register are two."""
-
-    @pytest.mark.parametrize(
-        ("module", "d"), [*product([_outer, _outer_long], [5, 13, 16]), (_outer_long, 23)]
+def test_rows_by_the_registers_of_other_processors(dtype, rng, monkeypatch):
+    # Vectors of twice a register are two.
+    module = _outer if REGISTER_BYTES == 64 else _outer_long
+    tiles = _moments_kernels.Tiles(
+        module.add_tiles, lambda _: module.ROWS_AT_ONCE, module.MOST_FEATURES
     )
-    def test_sums(self, module, d, dtype, rng, monkeypatch):
-        name = "moments_by" + module.__name__.rpartition(".")[2]
-        tiles = _moments_kernels.Tiles(
-            module.add_tiles, lambda _: module.ROWS_AT_ONCE, module.MOST_FEATURES
-        )
-        monkeypatch.setitem(_moments_kernels.TILES, "rows", tiles)
-        monkeypatch.setitem(
-            _moments_kernels.FEW_KERNELS,
-            "rows",
-            Kernel(name, partial(_moments_kernels._write_few, layout="rows")),
-        )
-        for n, weighted in ((40, False), (1700, True)):
+    write = partial(_moments_kernels._write_few, layout="rows")
+    monkeypatch.setitem(_moments_kernels.TILES, "rows", tiles)
+    monkeypatch.setitem(_moments_kernels.FEW_KERNELS, "rows", Kernel("moments_of_other", write))
+    for d in {5, 13, 16, module.MOST_FEATURES - 1}:
+        for n, weighted in ((17, True), (1700, d % 2 == 0)):
             X, y = rng.standard_normal((n, d)).astype(dtype), rng.standard_normal(n).astype(dtype)
             gaps = np.full((2 * n, d + 3), np.nan, dtype)
             gaps[::2, 1:-2] = X
             weight = rng.uniform(0.5, 2.0, n).astype(dtype) if weighted else None
-            for array in (X, gaps[::2, 1:-2]):
-                assert_exact(Moments.of(array, y, weight), array, y, weight)
+            moments = Moments.of(X, y, weight)
+            assert_exact(moments, X, y, weight)
+            assert Moments.of(gaps[::2, 1:-2], y, weight) == moments
+
+
+@pytest.mark.parametrize("itemsize", [4, 8])
+@pytest.mark.parametrize("n_columns", [3, 1002, 2731, 4098, 20_000])
+def test_rows_of_a_chunk(n_columns, itemsize):
+    rows = kernels.chunk_rows(n_columns, itemsize, kernels.CHUNK_ROWS)
+    assert rows % _gram.PACKED_ROWS == 0
+    assert 32 <= rows <= kernels.CHUNK_ROWS
+    assert rows == 32 or rows * n_columns * itemsize <= kernels.CHUNK_BYTES
+    scratch = kernels.new_scratch(n_columns, rows, np.dtype(f"f{itemsize}"))
+    assert scratch.shape == (n_columns, rows)
+    assert scratch.base.nbytes <= n_columns * rows * itemsize + 128
 
 
 class TestBits:

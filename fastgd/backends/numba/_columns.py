@@ -23,7 +23,7 @@ COLUMNS_ABREAST = 8
 LEAST_BLOCK_ROWS, BLOCK_BYTES = 512, 200 << 10
 # With AVX-512 comes a second cache of a megabyte or two, and it is shorter runs that pay: 1000
 # columns in blocks of 256 rows are 1.15 to 1.4 times as fast, 2000 in blocks of 128 1.3 times;
-# further halved, 0.7 to 0.9 times. Else this is no bound.
+# further halved, 0.7 to 0.9 times. Else 8 MB hold any block: 512 rows of 2000 doubles.
 MOST_BLOCK_BYTES = (1 if emit.REGISTER_BYTES == 64 else 8) << 20
 SHORTEST_ROWS = 128
 # Of more columns no cache holds a block, and both reads are from memory, in long runs of each: 5000

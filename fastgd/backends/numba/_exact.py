@@ -35,7 +35,8 @@ from fastgd.backends.numba._moments_kernels import Packing
 from fastgd.backends.numba._signatures import exact_signature
 
 NO_FLAGS: frozenset[str] = frozenset()
-# Rows of a chunk: its sums in registers have so many terms over the lanes of one.
+# Rows of a chunk: its sums in registers have so many terms over the lanes of one. (1000 columns are
+# 1.15 times as fast as in chunks of 64 rows, which fit the second cache; 300, 1.04 times.)
 CHUNK_ROWS = 256
 # A block of columns by columns: two sums for each product, and the columns, fill the registers.
 LEFT, RIGHT = (3, 4) if emit.REGISTER_BYTES == 64 else (2, 2)

@@ -12,13 +12,14 @@ from fastgd.backends.numba._emit import Builder, Value, const
 # A block is of LEFT by RIGHT columns: its sums, the left columns and one right one fill the
 # registers, 32 where vectors are long and else 16.
 LEFT, RIGHT = (4, 6) if emit.REGISTER_BYTES == 64 else (3, 4)
-# Columns of a panel are a multiple of both. It stays in the second cache, beside a band of columns
-# to the left of it, all of which are multiplied with it; so a chunk may be longer than that cache.
+# Columns of a panel are a multiple of both. It stays in the second cache (of 512 KB here), beside
+# a band of columns to the left of it, all of which are multiplied with it; so a chunk may be longer
+# than that cache.
 # Float32, two threads: 1000 columns in chunks of 64 rows, which fit it whole, took 1.1 (rows) and
 # 1.2 times as long (columns), 3000 in chunks of 32 rows 1.3 times. In panels of 20 KB, which stay
 # in the nearest cache, 300 columns and more took 1.06 times as long, 100 and 170 were level.
 PANEL = 12
-PANEL_BYTES, BAND_BYTES = 110 << 10, 240 << 10
+PANEL_BYTES, BAND = 110 << 10, 3  # a band is of so many panels
 # Lines of cache that are fetched in a turn of the loops. Where registers are long, turns are few:
 # of 8 to 32 features, one line a turn was a third to a half of the next chunk.
 FETCHES = 4 if emit.REGISTER_BYTES == 64 else 1
@@ -57,18 +58,18 @@ def add_products(context: Any, b: Builder, signature: Any, args: Any) -> Value:
     n_columns, length = cgutils.unpack_tuple(b, scratch.shape, 2)
     turn = rows_a_turn(emit.size(scalar))
     cursor = cgutils.alloca_once_value(b, args[4])
-    step, run, gap, last_address = args[5:]
+    step, run, gap, last = args[5:]
     end = cgutils.alloca_once_value(b, b.add(args[4], run))
     parts = [b.sdiv(b.mul(step, const(k)), const(FETCHES)) for k in range(FETCHES)]
 
     def fetch() -> None:
-        address, last = b.load(cursor), b.load(end)
+        address, run_end = b.load(cursor), b.load(end)
         for k in range(FETCHES):
-            emit.prefetch_address(b, emit.smaller(b, b.add(address, parts[k]), last_address))
+            emit.prefetch_address(b, emit.smaller(b, b.add(address, parts[k]), last))
         address = b.add(address, step)
-        past = b.icmp_signed(">=", address, last)
+        past = b.icmp_signed(">=", address, run_end)
         b.store(b.add(address, b.select(past, gap, const(0))), cursor)
-        b.store(b.add(last, b.select(past, b.add(run, gap), const(0))), end)
+        b.store(b.add(run_end, b.select(past, b.add(run, gap), const(0))), end)
 
     def column(first: Value, k: int, i: Value) -> Value:
         offset = b.add(b.mul(b.add(first, const(k)), length), i)
@@ -121,8 +122,7 @@ def add_products(context: Any, b: Builder, signature: Any, args: Any) -> Value:
                 block(left, left, min(LEFT, number), number, diagonal=True)
         return emit.smaller(b, b.add(left, const(RIGHT)), stop)
 
-    panel_bytes = b.mul(b.mul(panel, length), const(emit.size(scalar)))
-    band = b.mul(b.add(b.sdiv(const(BAND_BYTES), panel_bytes), const(1)), panel)
+    band = b.mul(panel, const(BAND))
     begin = cgutils.alloca_once(b, emit.I64)
     with (
         emit.loop_by(b, const(0), n_columns, band) as low,

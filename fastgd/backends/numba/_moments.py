@@ -20,8 +20,8 @@ from fastgd.backends.numba._gram import PACKED_ROWS
 from fastgd.backends.numba._moments_kernels import FEW_KERNELS, KERNELS, TILES
 from fastgd.backends.numba._signatures import moments_signature
 
-# Rows of a chunk: a band and a panel of its columns stay in the second cache. A chunk of thousands
-# of columns is kept shorter, to stay in the last.
+# Rows of a chunk: a band and a panel of its columns stay in the second cache (see `_gram`). A chunk
+# of thousands of columns is kept shorter, for those of all threads to stay in the last.
 CHUNK_ROWS = 192
 CHUNK_BYTES = 4 << 20
 # Groups of many columns are kept long: as many numbers as there are products are added for each.
@@ -29,7 +29,7 @@ FEW_COLUMNS = 64
 LEAST_GROUP_ROWS, MOST_GROUP_ROWS = 256, 4096
 # But no longer than an interrupt may wait: a tenth of a second or so.
 GROUP_PRODUCTS = 2_000_000_000
-# Sums of groups that are kept at once: of many columns, few.
+# Sums of groups that are kept at once, and the chunks beside them: of many columns, few.
 WAITING_BYTES = 48 << 20
 # Those that need room for a chunk.
 PACKING = frozenset(KERNELS.values())
@@ -83,7 +83,8 @@ def _read_about(
         add_rows(X, y, weight, pivot, fixed_X, fixed_y, scratch, out, first, stop, panel, step)
         return out
 
-    at_once = max(2, WAITING_BYTES // (8 * (n_columns + 1) ** 2))
+    with_scratch = (n_columns + 1) * (8 * (n_columns + 1) + dtype.itemsize * rows)
+    at_once = max(2, WAITING_BYTES // with_scratch)
     threaded = n_groups > 1 and n * (n_columns + 1) ** 2 >= THREADING_PRODUCTS
     sums = ordered_sum(add_group, n_groups, n_threads if threaded else 1, at_once)
     weights = float(n) if weight is None else float(sums[n_columns, n_columns])
@@ -95,7 +96,8 @@ def choose_kernel(
 ) -> tuple[Kernel, tuple[float, ...], tuple[float, ...]]:
     """A kernel, and tuples whose lengths fix the numbers of columns where those count.
 
-    Those for more than a few features sum in float64 alone: with other sums, columns are packed.
+    All but `KERNELS` sum in float64 alone. Of very few features that is as fast as any; of more,
+    columns are packed for other sums.
     """
     layout_X, fixed_X = choose_pack(X)
     layout_y, fixed_y = choose_pack(y)
@@ -118,7 +120,7 @@ def chunk_rows(n_columns: int, itemsize: int, most: int) -> int:
 
 def new_scratch(n_columns: int, length: int, dtype: np.dtype[Any]) -> Floats:
     """Room for columns that begin where lines of the cache do; zeros would fill the nearest one."""
-    room = aligned_empty(n_columns * length).view(dtype)
+    room = aligned_empty(-(-n_columns * length * dtype.itemsize // 8)).view(dtype)
     return room[: n_columns * length].reshape(n_columns, length)
 
 

@@ -163,14 +163,17 @@ class Tiles(NamedTuple):
     add: Any
     rows_at_once: Callable[[Any], int]  # where features are stored as this floating type
     most_features: int
-    row_follows: bool = True  # for it may be read as a part of the last of a tile
+    row_follows: bool = True  # whether one must, for parts of it are read with the last of a tile
 
 
-_rows = _outer_long if emit.REGISTER_BYTES == 64 else _outer
+_outer_rows = _outer_long if emit.REGISTER_BYTES == 64 else _outer
+# By layout: rows and columns of very few features, then of more.
 TILES = {
     "few": Tiles(_few.TILES["few"], _few.rows_at_once, _few.MOST_FEATURES),
     "columns": Tiles(_few.TILES["columns"], _few.rows_at_once, _few.MOST_FEATURES, False),
-    "rows": Tiles(_rows.add_tiles, lambda _: _rows.ROWS_AT_ONCE, _rows.MOST_FEATURES),
+    "rows": Tiles(
+        _outer_rows.add_tiles, lambda _: _outer_rows.ROWS_AT_ONCE, _outer_rows.MOST_FEATURES
+    ),
     "some_columns": Tiles(
         _outer_columns.add_tiles,
         lambda _: _outer_columns.ROWS_AT_ONCE,

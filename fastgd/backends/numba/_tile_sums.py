@@ -1,14 +1,13 @@
 """Sums of products over tiles of rows: what the kernels for some features have in common.
 
 A tile is so short that its features, once converted and centred, stay in the nearest cache while
-pass after pass multiplies some of them, each pass with as many sums as sixteen registers hold.
+pass after pass multiplies some of them, each pass with as many sums as registers hold.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from itertools import accumulate, takewhile
 from typing import Any
 
 from llvmlite import ir
@@ -17,7 +16,7 @@ from numba.core import cgutils
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._emit import Builder, Value, const
 
-# What is kept of a tile, 128 bytes a row at most, leaves room in the nearest cache.
+# What is kept of a tile, 192 bytes a row at most, leaves room in the nearest cache.
 TILE_ROWS = 128
 # Rows of a run of sums: a single run over a hundred million equal terms would be off by 1e-11.
 ROWS_A_RUN = 4 * TILE_ROWS
@@ -81,7 +80,7 @@ class TileSums(ABC):
     def _parts(self) -> list[range]:
         """The elements of a register that are summed with each other.
 
-        The first parts that are as many elements as a register has are all of it.
+        The first ones, of equal length, make up the whole register.
         """
         lanes = self._lanes
         halves = [range(lanes // 2), range(lanes // 2, lanes)]
@@ -181,9 +180,8 @@ class TileSums(ABC):
 
     def _whole(self, index: int, pair: tuple[int, int]) -> Iterator[Meaning]:
         """All elements of a register of sums are of one pair."""
-        sizes = accumulate(len(part) for part in self._parts())
-        whole = takewhile(lambda size: size <= self._lanes, sizes)
-        yield from ((self._lanes * index + k, pair) for k, _ in enumerate(whole))
+        n_parts = self._lanes // len(self._parts()[0])
+        yield from ((self._lanes * index + k, pair) for k in range(n_parts))
 
 
 def _table(numbers: Any) -> Value:
