@@ -20,18 +20,17 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from time import perf_counter, sleep
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench import readme
+from bench._rounds import Times, rounds
 from bench.yardstick import fastest_sum, reader
 from fastgd._problem import as_problem
 from fastgd._threads import available_threads
 from fastgd.backends.numba import Pass, open_pass
-from fastgd.commands._timing import batch_size, time_batch
 
 C_FEATURES = (*range(2, 17), 24, 32, 64, 100, 300, 1000, 5000)
 F_FEATURES = (2, 16, 24, 100, 1000, 5000)
@@ -39,12 +38,6 @@ README_ROWS = {("1-D", 1), ("rows", 16), ("columns", 16)}
 README_ROWS |= {("C", d) for d in (2, 4, 8, 16, 100, 1000, 5000)} | {("F", d) for d in (16, 100)}
 SLICES = ("rows", "columns")
 IN_CACHE = 4 << 20  # bytes
-LEAST_ROUNDS = 5
-# Threads of a BLAS go on spinning for a while after a call, and slow what is timed next.
-BLAS_REST = 0.1  # seconds
-
-
-Times = NDArray[np.float64]
 
 
 class Case(NamedTuple):
@@ -114,23 +107,6 @@ def numpy_best(X: NDArray[Any], y: NDArray[Any], w: NDArray[Any]) -> Callable[[]
         return r @ r, r @ X
 
     return two_calls
-
-
-def rounds(calls: dict[str, Callable[[], Any]], seconds: float) -> dict[str, Times]:
-    """Seconds of each of `calls` in every round."""
-    sizes = {name: batch_size(call) for name, call in calls.items()}
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    end, done = perf_counter() + seconds, 0
-    while done < LEAST_ROUNDS or perf_counter() < end:
-        for name, call in calls.items():
-            times[name].append(time_batch(call, sizes[name]) / sizes[name])
-        if "numpy" in calls:
-            sleep(BLAS_REST)
-            # Untimed: a core that slept is slow at first. In two threads the limit took up to 1.2
-            # times as long, which made what came behind look faster than it is.
-            calls["limit"]()
-        done += 1
-    return {name: np.array(each) for name, each in times.items()}
 
 
 def yardsticks(

@@ -5,8 +5,7 @@ Three tables, each row timed in turn in one process, medians:
 * a whole fit of 20 epochs in 1-D against one read of x and y at the streaming limit, against the
   notebook's own numpy and against numpy's two matrix products, and the error of its coefficient;
 * the moments pass against the larger of one read and ``n d (d + 1)`` operations at the rate of
-  a large matrix product before or after, the better (float64, as the sums are), and against one
-  epoch;
+  a large matrix product (float64, as the sums are), each of the same round, and against one epoch;
 * the default fit to its solution, and the excess of its loss over the minimum, from normal
   equations in float64; with scikit-learn's LinearRegression, and Intel's extension of it, where
   they are installed.
@@ -20,7 +19,6 @@ import argparse
 import json
 import math
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
@@ -32,6 +30,7 @@ from numpy.typing import NDArray
 
 import fastgd
 from bench import readme
+from bench._rounds import Times, rounds
 from bench.yardstick import reader
 from fastgd._threads import available_threads
 from fastgd.commands._timing import in_turn, timed
@@ -40,7 +39,6 @@ EPOCHS = 20
 FEATURES = (2, 4, 8, 16, 32, 100, 300, 1000)
 MAIN_COLUMNS = (2, 16, 100, 1000)  # in Fortran order, in README.md
 SQUARE = 1024  # rows and columns of the matrices of the large product
-BLAS_SECONDS = 0.3  # until BLAS's threads sleep
 TABLES = {
     "one_dimension": f"1-D, {EPOCHS} epochs",
     "moments": "Moments pass",
@@ -114,40 +112,33 @@ def one_dimension(n: int, seconds: float) -> dict[str, float]:
     }
 
 
-def seconds_of_product(seconds: float) -> float:
-    """Seconds of a large matrix product, of float64.
-
-    In rounds of their own: BLAS's threads go on looking for work for a while, in the way of ours.
-    """
-    square = np.random.default_rng(0).standard_normal((SQUARE, SQUARE))
-    found = in_turn({"product": lambda: square @ square}, seconds)["product"]
-    time.sleep(BLAS_SECONDS)
-    return found
-
-
 def moments_pass(d: int, layout: str, megabytes: float, seconds: float) -> dict[str, Any]:
     n = int(megabytes * 1e6 / (4 * (d + 1)))
     values = random_values(n * (d + 1))
     X, y = values[: n * d].reshape((n, d), order=layout), values[n * d :]
+    square = np.random.default_rng(0).standard_normal((SQUARE, SQUARE))
     calls: dict[str, Callable[[], Any]] = {
         "moments": lambda: fastgd.Moments.of(X, y),
-        "read": reader(values, available_threads()),
+        "limit": reader(values, available_threads()),
         "epoch": lambda: fastgd.mse_and_gradient(X, y, np.ones(d)),
+        "numpy": lambda: square @ square,
     }
-    before = seconds_of_product(seconds / 4)
-    times = in_turn(calls, seconds)
-    product = min(before, seconds_of_product(seconds / 4))
-    work = n * d * (d + 1) * product / (2 * SQUARE**3)
+    times = rounds(calls, seconds)
+    work = n * d * (d + 1) / (2 * SQUARE**3) * times["numpy"]
+
+    def over(limit: Times) -> float:
+        return float(np.median(times["moments"] / limit))
+
     return {
         "n": n,
         "d": d,
         "layout": layout,
-        "moments_s": times["moments"],
-        "over_limit": times["moments"] / max(times["read"], work),
-        "over_read": times["moments"] / times["read"],
-        "over_epoch": times["moments"] / times["epoch"],
-        "gflops": n * d * (d + 1) / times["moments"] / 1e9,
-        "product_gflops": 2 * SQUARE**3 / product / 1e9,
+        "moments_s": float(np.median(times["moments"])),
+        "over_limit": over(np.maximum(times["limit"], work)),
+        "over_read": over(times["limit"]),
+        "over_epoch": over(times["epoch"]),
+        "gflops": n * d * (d + 1) / float(np.median(times["moments"])) / 1e9,
+        "product_gflops": 2 * SQUARE**3 / float(np.median(times["numpy"])) / 1e9,
     }
 
 
