@@ -302,7 +302,7 @@ class TestPassesOverATile:
         assert read == list(range(d))
         assert sorted(met) == [(i, j) for i in range(d) for j in (*range(i, d), target, one)]
 
-    @pytest.mark.parametrize("d", range(4, 17))
+    @pytest.mark.parametrize("d", range(4, 25))
     def test_couples_of_columns_meet_every_other_once(self, d):
         met = [(min(pair), max(pair)) for _, pair in _pairs.meanings(d, 0)]
         target, one = d, d + 1

@@ -1,4 +1,4 @@
-"""Moments of up to 16 features in contiguous rows: products of couples of columns, in blocks.
+"""Moments of up to 24 features in contiguous rows: products of couples of columns, in blocks.
 
 Where registers are of 32 bytes. A vector of features at a time, a tile of rows is converted,
 centred and put into the nearest cache, two columns of a block of rows to a register. The products
@@ -27,8 +27,8 @@ from fastgd.backends.numba._tile_sums import (
 )
 
 # Float32 of 100 MB, one thread: 4 features took 0.87 of the time of columns packed for `_gram`, 8
-# and 12 0.7, 16 0.75, 20 and 24 0.8; but each number of them takes a kernel of its own.
-MOST_FEATURES = 16
+# and 12 0.7, 16 0.75, 20 and 24 0.8, 32 0.95; but each number of them takes a kernel of its own.
+MOST_FEATURES = 24
 ROWS_AT_ONCE = UNROLLED * LANES
 
 
