@@ -63,6 +63,7 @@ FEW_SHAPES = tuple(
 def use_small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have little data shared by threads in many groups, as much data is; nor fit into caches."""
     monkeypatch.setattr(numba_backend, "THREADING_BYTES", 0)
+    monkeypatch.setattr(numba_backend, "STARTING_BYTES", 0)
     monkeypatch.setattr(_choice, "GROUP_BYTES", SMALL_GROUP_BYTES)
     monkeypatch.setattr(_columns, "LEAST_RUN_ROWS", 64)
     monkeypatch.setattr(_columns, "MOST_BLOCKED_COLUMNS", 100)

@@ -215,18 +215,26 @@ class TestThreadsOfAFit:
         assert seen == []
         assert threading.active_count() == started
 
+    def test_are_started_for_a_second_read_sooner_than_for_one(self, seen):
+        x = np.arange(2_000_000, dtype="f4")
+        mse_and_gradient(x, x, 0.5, n_threads=4)
+        assert seen == []
+        options = {"learning_rate": 1e-14, "max_iter": 3, "tol": 1.0}
+        fit(x, x, n_threads=4, strategy="stream", **options)
+        assert set(seen) == {4}
+
     def test_are_none_for_one(self, monkeypatch):
         def refuse(*_):
             raise AssertionError("a thread was started")
 
         monkeypatch.setattr(threading.Thread, "start", refuse)
-        x = np.ones(3_000_000, np.float32)
+        x = np.ones(6_000_000, np.float32)
         x[::2] = 0
         for strategy in ("stream", "moments"):
             fit(x, x, strategy=strategy, n_threads=1)
 
     def test_are_as_many_as_asked_for(self, seen, monkeypatch):
-        x = np.ones(3_000_000, np.float32)
+        x = np.ones(6_000_000, np.float32)
         mse_and_gradient(x, x, 0.5, n_threads=5)
         assert set(seen) == {5}
         seen.clear()
@@ -236,14 +244,14 @@ class TestThreadsOfAFit:
 
     @pytest.mark.parametrize("strategy", ["stream", "moments"])
     def test_end_with_it(self, seen, strategy):
-        x = np.ones(3_000_000, np.float32)
+        x = np.ones(6_000_000, np.float32)
         x[::2] = 0
         fit(x, x, n_threads=4, strategy=strategy)
         assert 4 in seen
         assert fastgd_threads() == []
 
     def test_end_with_an_error(self, seen):
-        x = np.ones(3_000_000, np.float32)
+        x = np.ones(6_000_000, np.float32)
         x[-1] = np.nan
         for strategy in ("stream", "moments"):
             with pytest.raises(ValueError, match="X must be finite"):
@@ -257,7 +265,7 @@ class TestThreadsOfAFit:
         def refuse(*_):
             raise RuntimeError("can't start new thread")
 
-        x = np.ones(3_000_000, np.float32)
+        x = np.ones(6_000_000, np.float32)
         x[::2] = 0
         expected = mse_and_gradient(x, x, 0.5, n_threads=1)
         monkeypatch.setattr(threading.Thread, "start", refuse)

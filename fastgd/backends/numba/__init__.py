@@ -28,8 +28,10 @@ from fastgd.backends.numba._signatures import fused_signature
 from fastgd.backends.numba._statistics import read_statistics
 
 # Below this a pass stays in the caller's thread: it takes about half a millisecond at 10 GB/s,
-# and waking a thread up to a tenth of one.
-THREADING_BYTES = 5 << 20
+# and waking a thread up to a tenth of one. To start threads and end them takes a third of one, so
+# that the first pass, which may be the only one, is shared only if it is longer: with two threads,
+# single calls took 1.3 to 1.5 times as long for 8 MB, and level for 16.
+THREADING_BYTES, STARTING_BYTES = 5 << 20, 16 << 20
 
 # Rows that are read again for each target: they stay in the second cache.
 TARGETS_BLOCK_BYTES = 256 << 10
@@ -65,6 +67,7 @@ class Pass:
         self._n_groups = -(-self._n_samples // self._length)
         threaded = self._n_groups > 1 and X.nbytes >= THREADING_BYTES
         self._team = Team(n_threads or available_threads()) if threaded else None
+        self._shared = X.nbytes >= STARTING_BYTES
 
     def __enter__(self) -> Pass:
         return self
@@ -126,11 +129,12 @@ class Pass:
         return Sums(float(sums[:, d].sum()), sums[:, :d].T, sums[:, d + 1], weights)
 
     def _run(self, add_group: Callable[[int], None]) -> None:
-        if self._team is None:
+        if self._team is not None and self._shared:
+            self._team.run(add_group, self._n_groups)
+        else:
             for group in range(self._n_groups):
                 add_group(group)
-        else:
-            self._team.run(add_group, self._n_groups)
+        self._shared = True
 
 
 def open_pass(

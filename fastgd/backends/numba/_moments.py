@@ -33,8 +33,9 @@ GROUP_PRODUCTS = 2_000_000_000
 WAITING_BYTES = 48 << 20
 # Those that need room for a chunk.
 PACKING = frozenset(KERNELS.values())
-# Below this a pass stays in the caller's thread: about half a millisecond.
-THREADING_PRODUCTS = 20_000_000
+# Below this a pass stays in the caller's thread: a millisecond or two, of which to start threads
+# takes a third of one (16 features: 1.4 times as long for half of this, with two threads).
+THREADING_PRODUCTS = 40_000_000
 
 
 def read_moments(problem: Problem, n_threads: int | None, precision: str) -> RawMoments:

@@ -28,8 +28,8 @@ from fastgd.backends.numba._signatures import statistics_signature
 ROWS_ABREAST = 8
 # Rows of a run of sums: a single run over a hundred million equal terms would be off by 1e-11.
 ROWS_A_RUN = 4096
-# Below this a read stays in the caller's thread, as a pass does.
-THREADING_BYTES = 5 << 20
+# Below this a read stays in the caller's thread, as the first pass does.
+THREADING_BYTES = 16 << 20
 
 
 def row_step() -> int:
