@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import perf_counter, sleep
+from time import sleep
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd.commands._timing import batch_size, time_batch
+from fastgd.commands import _timing
 
-LEAST_ROUNDS = 5
 # Threads of a BLAS go on spinning for a while after a call, and slow what is timed next.
 BLAS_REST = 0.1  # seconds
 
@@ -20,16 +19,13 @@ Times = NDArray[np.float64]
 
 def rounds(calls: dict[str, Callable[[], Any]], seconds: float) -> dict[str, Times]:
     """Seconds of each of `calls` in every round; "limit" is a read, "numpy" goes last."""
-    sizes = {name: batch_size(call) for name, call in calls.items()}
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    end, done = perf_counter() + seconds, 0
-    while done < LEAST_ROUNDS or perf_counter() < end:
-        for name, call in calls.items():
-            times[name].append(time_batch(call, sizes[name]) / sizes[name])
+
+    def rest() -> None:
         if "numpy" in calls:
             sleep(BLAS_REST)
             # Untimed: a core that slept is slow at first. In two threads the limit took up to 1.2
             # times as long, which made what came behind look faster than it is.
             calls["limit"]()
-        done += 1
+
+    times = _timing.rounds(calls, seconds, rest)
     return {name: np.array(each) for name, each in times.items()}

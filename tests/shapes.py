@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-import fastgd.backends.numba as numba_backend
-from fastgd.backends.numba import _choice, _columns, _moments, _statistics
+from fastgd.backends.numba import _choice, _columns, _moments
 
 SMALL_GROUP_BYTES = 1 << 11
 
@@ -62,12 +61,11 @@ FEW_SHAPES = tuple(
 
 def use_small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have little data shared by threads in many groups, as much data is; nor fit into caches."""
-    monkeypatch.setattr(numba_backend, "THREADING_BYTES", 0)
-    monkeypatch.setattr(numba_backend, "STARTING_BYTES", 0)
+    monkeypatch.setattr(_choice, "THREADING_BYTES", 0)
+    monkeypatch.setattr(_choice, "STARTING_BYTES", 0)
     monkeypatch.setattr(_choice, "GROUP_BYTES", SMALL_GROUP_BYTES)
     monkeypatch.setattr(_columns, "LEAST_RUN_ROWS", 64)
     monkeypatch.setattr(_columns, "MOST_BLOCKED_COLUMNS", 100)
-    monkeypatch.setattr(_statistics, "THREADING_BYTES", 0)
     monkeypatch.setattr(_moments, "THREADING_PRODUCTS", 0)
     monkeypatch.setattr(_moments, "LEAST_GROUP_ROWS", 64)
     monkeypatch.setattr(_moments, "MOST_GROUP_ROWS", 64)

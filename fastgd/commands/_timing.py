@@ -18,10 +18,20 @@ MOST_ROUNDS = 200
 
 
 def in_turn(calls: Mapping[str, Callable[[], object]], seconds: float) -> dict[str, float]:
-    """Median seconds of a call for each of `calls`, timed one after the other in rounds.
+    """Median seconds of a call for each of `calls`, timed by `rounds`."""
+    return {name: median(values) for name, values in rounds(calls, seconds).items()}
+
+
+def rounds(
+    calls: Mapping[str, Callable[[], object]],
+    seconds: float,
+    between: Callable[[], object] = lambda: None,
+) -> dict[str, list[float]]:
+    """Seconds of a call of each of `calls` in every round, timed one after the other.
 
     Short calls are timed in batches. Rounds go on for about `seconds`, but at least
-    `LEAST_ROUNDS`. The first call of each, which may compile, is not timed.
+    `LEAST_ROUNDS`; `between` is called after each. The first call of each of `calls`, which may
+    compile, is not timed.
     """
     sizes = {name: batch_size(call) for name, call in calls.items()}
     times: dict[str, list[float]] = {name: [] for name in calls}
@@ -31,7 +41,8 @@ def in_turn(calls: Mapping[str, Callable[[], object]], seconds: float) -> dict[s
             break
         for name, call in calls.items():
             times[name].append(time_batch(call, sizes[name]) / sizes[name])
-    return {name: median(values) for name, values in times.items()}
+        between()
+    return times
 
 
 def timed(call: Callable[[], T]) -> tuple[T, float]:

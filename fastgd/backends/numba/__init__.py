@@ -19,6 +19,7 @@ from fastgd._double_double import DoubleDouble
 from fastgd._problem import Problem
 from fastgd._threads import Team, available_threads
 from fastgd.backends import ColumnStatistics, RawMoments, Sums
+from fastgd.backends.numba import _choice
 from fastgd.backends.numba._choice import GROUP_ROWS, choose_kernel, pass_rows
 from fastgd.backends.numba._compile import compiled
 from fastgd.backends.numba._exact import read_exactly
@@ -26,12 +27,6 @@ from fastgd.backends.numba._moments import read_moments
 from fastgd.backends.numba._replay import load_replay
 from fastgd.backends.numba._signatures import fused_signature
 from fastgd.backends.numba._statistics import read_statistics
-
-# Below this a pass stays in the caller's thread: it takes about half a millisecond at 10 GB/s,
-# and waking a thread up to a tenth of one. To start threads and end them takes a third of one, so
-# that the first pass, which may be the only one, is shared only if it is longer: with two threads,
-# single calls took 1.3 to 1.5 times as long for 8 MB, and level for 16.
-THREADING_BYTES, STARTING_BYTES = 5 << 20, 16 << 20
 
 # Rows that are read again for each target: they stay in the second cache.
 TARGETS_BLOCK_BYTES = 256 << 10
@@ -65,9 +60,9 @@ class Pass:
             rows = TARGETS_BLOCK_BYTES // (self._n_features * X.itemsize)
             self._block = max(GROUP_ROWS, rows // GROUP_ROWS * GROUP_ROWS)
         self._n_groups = -(-self._n_samples // self._length)
-        threaded = self._n_groups > 1 and X.nbytes >= THREADING_BYTES
+        threaded = self._n_groups > 1 and X.nbytes >= _choice.THREADING_BYTES
         self._team = Team(n_threads or available_threads()) if threaded else None
-        self._shared = X.nbytes >= STARTING_BYTES
+        self._shared = X.nbytes >= _choice.STARTING_BYTES
 
     def __enter__(self) -> Pass:
         return self

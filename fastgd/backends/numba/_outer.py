@@ -42,9 +42,9 @@ class _Sums(TileSums):
         # Of each column in a block.
         self._places = {c: ROWS * k for k, c in enumerate(c for couple in couples for c in couple)}
         self._block_size = const(LANES * len(couples))
-        n_sums = sum(each.n_sums for each in self._passes)
+        pass_sums = [each.n_sums for each in self._passes]
         n_kept = TILE_ROWS // ROWS * LANES * len(couples)
-        super().__init__(context, b, signature, args, LANES, n_sums, n_kept)
+        super().__init__(context, b, signature, args, LANES, pass_sums, n_kept)
         self._shifts = self._room(-(-d // LANES) * LANES)
         for j in range(d):
             b.store(self._shift(j), b.gep(self._shifts, [const(j)]))
@@ -69,16 +69,13 @@ class _Sums(TileSums):
         following = b.mul(b.add(first, const(TILE_ROWS)), self._strides[0])
         b.store(b.ptrtoint(b.gep(self._X.data, [following]), emit.I64), self._cursor)
         number, step = self._fetches()
-        start = FIRST_SUM
-        for each in self._passes:
-            sums = self._registers(start, each.n_sums)
+        for k, sums in self._in_passes():
+            each = self._passes[k]
             with emit.loop(b, const(0), n_rows, _unrolled(each) * ROWS) as begin:
                 for _ in range(number):
                     emit.prefetch(b, self._cursor, step)
-                for k in range(_unrolled(each)):
-                    self._add_block(sums, each, first, b.add(begin, const(ROWS * k)))
-            self._keep(sums, start)
-            start += each.n_sums
+                for block in range(_unrolled(each)):
+                    self._add_block(sums, each, first, b.add(begin, const(ROWS * block)))
 
     def _fetches(self) -> tuple[int, Value]:
         """How often to fetch in a turn, and how far to move on: nowhere where gaps are wide."""

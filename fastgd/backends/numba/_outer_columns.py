@@ -76,9 +76,9 @@ class _Sums(TileSums):
     def __init__(self, context: Any, b: Builder, signature: Any, args: Any) -> None:
         d = signature.args[4].count
         self._passes = passes(d)
-        n_sums = sum(len(each.pairs) for each in self._passes)
+        pass_sums = [len(each.pairs) for each in self._passes]
         n_kept = d * TILE_ROWS
-        super().__init__(context, b, signature, args, LANES, n_sums, n_kept + d * LANES)
+        super().__init__(context, b, signature, args, LANES, pass_sums, n_kept + d * LANES)
         # In the array that is written to, too: they would else fill registers.
         self._shifts = b.gep(self._kept, [const(n_kept)])
         for j in range(d):
@@ -96,17 +96,13 @@ class _Sums(TileSums):
         """
         b = self._b
         self._add_targets(first, n_rows)
-        start, fetched = FIRST_SUM, 0
-        for k, each in enumerate(self._passes, 1):
-            fetching = range(fetched, self._d * k // len(self._passes))
-            sums = self._registers(start, len(each.pairs))
+        bounds = [self._d * k // len(self._passes) for k in range(len(self._passes) + 1)]
+        for k, sums in self._in_passes():
             with emit.loop(b, const(0), n_rows, LANES) as i:
-                for column in fetching:
+                for column in range(bounds[k], bounds[k + 1]):
                     later = b.add(b.add(first, i), const(TILE_ROWS))
                     emit.prefetch_at(b, self._X.data, self._place(column, later))
-                self._add_rows(sums, each, first, i)
-            self._keep(sums, start)
-            start, fetched = start + len(each.pairs), fetching.stop
+                self._add_rows(sums, self._passes[k], first, i)
 
     def _place(self, column: int, row: Value) -> Value:
         return self._b.add(self._b.mul(self._strides[1], const(column)), row)

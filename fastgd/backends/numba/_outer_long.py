@@ -82,9 +82,9 @@ class _Sums(TileSums):
         self._passes = passes(d)
         self._vectors = range(0, d, LANES)
         self._width = LANES * len(self._vectors)
-        n_sums = sum(len(each) for each in self._passes)
+        pass_sums = [len(each) for each in self._passes]
         n_kept = TILE_ROWS * self._width
-        super().__init__(context, b, signature, args, LANES, n_sums, n_kept + self._width)
+        super().__init__(context, b, signature, args, LANES, pass_sums, n_kept + self._width)
         # In the array that is written to, too: they would else fill registers.
         self._shifts = b.gep(self._kept, [const(n_kept)])
         for j in range(d):
@@ -104,15 +104,12 @@ class _Sums(TileSums):
         self._add_targets(first, n_rows)
         with emit.loop(b, const(0), const(ROWS_BEFORE)) as i:
             self._read(first, i)
-        start, last = FIRST_SUM, b.sub(n_rows, const(1))
-        for each in self._passes:
-            sums = self._registers(start, len(each))
+        last = b.sub(n_rows, const(1))
+        for k, sums in self._in_passes():
             with emit.loop(b, const(0), n_rows) as i:
-                if start == FIRST_SUM:  # the last row over and over in the end
+                if k == 0:  # the last row over and over in the end
                     self._read(first, emit.smaller(b, b.add(i, const(ROWS_BEFORE)), last))
-                self._add_row(sums, each, i)
-            self._keep(sums, start)
-            start += len(each)
+                self._add_row(sums, self._passes[k], i)
 
     def _read(self, first: Value, i: Value) -> None:
         """Keep row `i` of a tile, centred and times the root of its weight; and fetch another."""

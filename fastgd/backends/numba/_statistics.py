@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fastgd._problem import Problem
 from fastgd._threads import ordered_sum
 from fastgd.backends import ColumnStatistics
+from fastgd.backends.numba import _choice
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._assemble import Kernel
 from fastgd.backends.numba._centre import FAR
@@ -28,8 +29,6 @@ from fastgd.backends.numba._signatures import statistics_signature
 ROWS_ABREAST = 8
 # Rows of a run of sums: a single run over a hundred million equal terms would be off by 1e-11.
 ROWS_A_RUN = 4096
-# Below this a read stays in the caller's thread, as the first pass does.
-THREADING_BYTES = 16 << 20
 
 
 def row_step() -> int:
@@ -204,7 +203,7 @@ def _read_about(
         add_rows(X, weight, pivot, out, run, group * length, min((group + 1) * length, n))
         return out
 
-    threaded = n_groups > 1 and X.nbytes >= THREADING_BYTES
+    threaded = n_groups > 1 and X.nbytes >= _choice.STARTING_BYTES
     sums = ordered_sum(add_group, n_groups, n_threads if threaded else 1, n_groups)
     weights = float(n) if weight is None else float(sums[2 * d])
     shift = sums[:d] / weights

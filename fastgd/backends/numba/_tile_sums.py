@@ -35,8 +35,8 @@ Meaning = tuple[int, tuple[int, int]]
 class TileSums(ABC):
     """The sums of all rows, and scratch of a tile, on the stack.
 
-    Of registers of `lanes` elements: those of the targets, then `n_sums` others. `n_kept` is how
-    many numbers of a tile are kept.
+    Of registers of `lanes` elements: those of the targets, then so many for each pass over a tile
+    as `pass_sums` says. `n_kept` is how many numbers of a tile are kept.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class TileSums(ABC):
         signature: Any,
         args: Any,
         lanes: int,
-        n_sums: int,
+        pass_sums: list[int],
         n_kept: int,
     ) -> None:
         self._b, self._lanes = b, lanes
@@ -60,7 +60,8 @@ class TileSums(ABC):
             b.sdiv(stride, const(emit.size(self._types[0])))
             for stride in cgutils.unpack_tuple(b, self._X.strides, 2)
         ]
-        self._n_sums = FIRST_SUM + n_sums
+        self._pass_sums = pass_sums
+        self._n_sums = FIRST_SUM + sum(pass_sums)
         # In one array with what is kept: LLVM would else keep sums in registers from tile to tile,
         # where there are too few for what it does in between.
         self._kept = self._room(n_kept + lanes * self._n_sums)
@@ -122,6 +123,15 @@ class TileSums(ABC):
     def _keep(self, sums: emit.Accumulators, first: int) -> None:
         for i, value in enumerate(sums.get(self._b)):
             self._put(value, self._sums, const(self._lanes * (first + i)))
+
+    def _in_passes(self) -> Iterator[tuple[int, emit.Accumulators]]:
+        """For each pass over a tile: its number, and its sums, to be added to."""
+        first = FIRST_SUM
+        for k, number in enumerate(self._pass_sums):
+            sums = self._registers(first, number)
+            yield k, sums
+            self._keep(sums, first)
+            first += number
 
     def _add_targets(self, first: Value, n_rows: Value) -> None:
         """Targets, centred and times the roots of the weights, and these, into scratch."""
