@@ -265,7 +265,11 @@ for shape in FEW_SHAPES:
     print(shape)
 for d in (5, 9, 23):
     for X in layouts(33, d, "f4", True):
-        assert not Moments.of(X, np.ones(33, "f4")).scatter.any()
+        y, coef = np.ones(33, "f4"), np.linspace(-1, 1, d)
+        assert not Moments.of(X, y).scatter.any()
+        for precision in ("double", "single"):
+            found = mse_and_gradient(X, y, coef, precision=precision)
+            assert_evaluation(found, evaluate(X, y, coef, 0.0), TOLERANCE[precision])
 print(_emit.REGISTER_BYTES)
 """
 

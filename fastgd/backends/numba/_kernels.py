@@ -14,10 +14,12 @@ from typing import Any
 
 from numba.core import cgutils
 
-from fastgd.backends.numba import _column_tiles, _columns, _rows, _short_rows, _tile
+from fastgd.backends.numba import _column_tiles, _columns, _kept_rows, _rows, _short_rows, _tile
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._assemble import Kernel
 from fastgd.backends.numba._emit import Builder, Value, const
+
+_short = _kept_rows if emit.REGISTER_BYTES == 64 else _short_rows
 
 
 def _write_tiles(
@@ -65,8 +67,8 @@ def _write_runs(
 
 def write_short_rows(context: Any, b: Builder, signature: Any, args: Any) -> None:
     """Contiguous rows of a vector to a few; coef is a tuple."""
-    rows = _rows.BLOCK_ROWS
-    _write_runs(context, b, signature, args, _short_rows.add_short_rows, rows)
+    rows = _short.rows_at_once(signature.args[4].count)
+    _write_runs(context, b, signature, args, _short.add_rows, rows)
 
 
 def write_row_blocks(context: Any, b: Builder, signature: Any, args: Any) -> None:

@@ -24,12 +24,12 @@ BLOCK_ROWS = 4
 # as fast so, in one thread and in two. With AVX2, 512 and 1024 bytes do as well, and in 1536 32
 # features in huge pages took 1.15 times as long; with AVX-512, 7 to 100 features took 1.0 to 1.2
 # times as long in 768.
-BYTES_AHEAD = 1536 if emit.REGISTER_BYTES == 64 else 768
+BYTES_AHEAD = 4096 if emit.REGISTER_BYTES == 64 else 768
 # Rows with gaps between them. With AVX2, those of four lines and more; 1536 and 3072 bytes ahead
 # are level. With AVX-512, all: 16 and 24 features of X[::2] and X[:, :k] are 1.1 to 1.25 times as
 # fast, most of all by 3072 bytes.
 GAP_BYTES_AHEAD, LEAST_ROW_BYTES = (
-    (3072, 0) if emit.REGISTER_BYTES == 64 else (1536, 4 * emit.LINE_BYTES)
+    (2048, 0) if emit.REGISTER_BYTES == 64 else (1536, 4 * emit.LINE_BYTES)
 )
 
 

@@ -1,9 +1,9 @@
-"""The fused kernel for rows of one vector to a few: four rows at a time.
+"""The fused kernel for rows of one vector to a few, where registers are of 32 bytes.
 
-The number of features is a constant here, so that coefficients and gradient stay in registers
-from the first row to the last. The residuals of a block of rows are found together with the
-gradient of the block before, which waits for nothing: so much faster that it makes up for
-converting each number twice.
+Four rows are added at a time. Their length is a constant here, so that coefficients and gradient
+stay in registers from the first row to the last. The residuals of a block of rows are found
+together with the gradient of the block before, which waits for nothing: so much faster that it
+makes up for converting each number twice.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from fastgd.backends.numba._emit import Builder, Value, const
 from fastgd.backends.numba._residuals import Residuals
 from fastgd.backends.numba._rows import BLOCK_ROWS, ROWS_A_RUN, place_to_fetch
 
-# Vectors are no longer, where registers are: rows of 7 to 16 features took 1.1 to 1.7 times as long
-# in registers of 64 bytes (double, in cache; 20 to 32: 1.05 to 1.1 times), as sums across each row
-# take longer.
-VECTOR_BYTES = 32
+
+def rows_at_once(_: int) -> int:
+    """Rows that a turn of the loop takes, of so many features."""
+    return BLOCK_ROWS
 
 
-def add_short_rows(
+def add_rows(
     context: Any, b: Builder, signature: Any, args: Any, start: Value, n_blocks: Value
 ) -> None:
     """Add the sums of `n_blocks` blocks of `BLOCK_ROWS` rows from row `start` on.
@@ -38,7 +38,7 @@ def add_short_rows(
     stored = context.get_value_type(signature.args[0].dtype)
     scalar = context.get_value_type(coef_type.dtype)
     d = coef_type.count
-    count = min(VECTOR_BYTES // emit.size(scalar), 1 << (d.bit_length() - 1))
+    count = min(emit.register_lanes(scalar), 1 << (d.bit_length() - 1))
     stride = b.sdiv(cgutils.unpack_tuple(b, X.strides, 2)[0], const(emit.size(stored)))
     # The last vector overlaps the one before; the coefficients of what it repeats are 0, and what
     # it adds to their gradient is left aside.

@@ -12,8 +12,6 @@ from fastgd.backends.numba._emit import Builder, Value
 # be a feature of a row before, the last one of a row behind.
 Load = Callable[[int, int, int], Value]
 
-PART_BYTES = 16  # of a register: what is exchanged within one is faster than what crosses them
-
 
 def read_columns(b: Builder, load: Load, scalar: Any, d: int, count: int) -> list[Value]:
     """Columns of `count` rows of `d` features, of type `scalar`.
@@ -21,7 +19,7 @@ def read_columns(b: Builder, load: Load, scalar: Any, d: int, count: int) -> lis
     A number of the row behind the last is read where d is 3, 7, 11...; nothing else out of the
     tile, if rows do not overlap.
     """
-    part = PART_BYTES // emit.size(scalar)
+    part = emit.PART_BYTES // emit.size(scalar)
     blended = emit.REGISTER_BYTES == 32
     columns: list[Value] = []
     while len(columns) < d:
