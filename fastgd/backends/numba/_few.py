@@ -20,8 +20,8 @@ MOST_FEATURES = 4 if emit.REGISTER_BYTES == 64 else 3
 
 # Rows are read as two streams far apart, and fetched so far ahead: float32 in main memory comes
 # 1.05 to 1.13 times as fast as in one stream, fetched 1024 bytes ahead, in one thread and in two.
-# With AVX-512, 4 features gain a tenth by 2048 bytes.
-STREAMS, BYTES_AHEAD = 2, 2048 if emit.REGISTER_BYTES == 64 else 768
+# (With AVX-512, see `_emit.BYTES_IN_FLIGHT`.)
+STREAMS, BYTES_AHEAD = 2, 768
 
 # Tiles of a run of sums: a single run over a hundred million equal terms would be off by 1e-11.
 TILES_A_RUN = 512
@@ -85,11 +85,14 @@ def _emit_tiles(context: Any, b: Builder, signature: Any, args: Any, by_columns:
         rows = [emit.load(b, X.data, offset, width, stored) for offset in offsets]
         return [emit.convert(b, each, emit.DOUBLE) for each in emit.transposed(b, rows)[:d]]
 
-    def fetch(array: Any, element: Any, width: int, row: Value) -> None:
-        ahead = BYTES_AHEAD // emit.size(element)
+    # Of each stream, rows of several features are almost all; a column is as much as y.
+    n_streams = STREAMS * (d + 1 if by_columns or d == 1 else 1)
+    bytes_ahead = emit.bytes_ahead(n_streams, BYTES_AHEAD)
+
+    def fetch(array: Any, element: Any, width: int, begin: Value) -> None:
+        ahead = bytes_ahead // emit.size(element)
         for at in range(0, width * count, emit.LINE_BYTES // emit.size(element)):
-            place = b.add(b.mul(row, const(width)), const(ahead + at))
-            emit.prefetch_at(b, array.data, place)
+            emit.prefetch_at(b, array.data, b.add(begin, const(ahead + at)))
 
     n_columns = d + 1
     shifts = [emit.splat(b, b.load(b.gep(pivot.data, [const(j)])), half) for j in range(n_columns)]
@@ -111,8 +114,11 @@ def _emit_tiles(context: Any, b: Builder, signature: Any, args: Any, by_columns:
             sums.add(b, place + len(places) - 1, s)
 
     def tile(row: Value, gaps: bool) -> None:
-        if not gaps:
-            fetch(X, stored, 1 if by_columns else d, row)
+        if by_columns:
+            for j in range(d):
+                fetch(X, stored, 1, b.add(row, b.mul(stride, const(j))))
+        elif not gaps:
+            fetch(X, stored, d, b.mul(row, const(d)))
         fetch(y, y_stored, 1, row)
         for part in range(count // half):
             first = b.add(row, const(half * part))

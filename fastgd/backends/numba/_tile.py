@@ -20,14 +20,12 @@ from fastgd.backends.numba._turned import read_columns
 # single run over a hundred million equal terms would be off by 1e-11.
 TERMS_A_RUN = {emit.SINGLE: 32, emit.DOUBLE: 2048}
 
-# X, y and weights are fetched so far ahead: float32 in main memory, 2 to 6 features. Rows are read
-# as two streams far apart, too; that and their distance made them 1.02 to 1.15 times as fast in one
-# thread and 1.06 to 1.29 in two as one stream, fetched 2048 bytes ahead; four streams are level.
-# With AVX-512, 2048 bytes are 1.0 to 1.2 times as fast as 768. 2 to 4 columns gain a tenth; of
-# more, this kernel has only the rows that remain. A single column is read in four runs far apart
-# instead (0.94 of the limit; fetched ahead 0.90).
-ROW_STREAMS, COLUMN_BYTES_AHEAD = 2, 1024
-ROW_BYTES_AHEAD = 2048 if emit.REGISTER_BYTES == 64 else 768
+# Rows are read as two streams far apart; that, and to fetch X, y and weights so far ahead, made 2
+# to 6 features, float32 in main memory, 1.02 to 1.15 times as fast in one thread and 1.06 to 1.29
+# in two as one stream, fetched 2048 bytes ahead; four streams are level. 2 to 4 columns gain a
+# tenth; of more, this kernel has only the rows that remain. (With AVX-512, see
+# `_emit.BYTES_IN_FLIGHT`.)
+ROW_STREAMS, ROW_BYTES_AHEAD, COLUMN_BYTES_AHEAD = 2, 768, 1024
 MOST_FETCHED_COLUMNS = 4
 # Rows with gaps between them are fetched one by one, so many ahead: 1.05 to 1.2 times as fast where
 # gaps are as long as rows, 0.9 to 1.15 times where they are longer. (Longer rows: see
@@ -108,7 +106,10 @@ def add_tiles(
 
         return read_columns(b, load, scalar, d, count)
 
-    bytes_ahead = COLUMN_BYTES_AHEAD if by_columns else ROW_BYTES_AHEAD
+    bytes_ahead = emit.bytes_ahead(ROW_STREAMS, ROW_BYTES_AHEAD)
+    if by_columns:
+        n_streams = d + 1 if arrays[2] is None else d + 2
+        bytes_ahead = emit.bytes_ahead(n_streams, COLUMN_BYTES_AHEAD)
     across_gaps = b.gep(X.data, [b.mul(stride, const(GAP_ROWS_AHEAD))])
 
     def fetch(place: Value, number: int) -> None:
@@ -134,7 +135,10 @@ def add_tiles(
             sums[k].multiply_add(b, j, sr, x[j])
 
     run = TERMS_A_RUN[scalar] * n_sums // abreast
-    apart = d == 1 or not by_columns
+    # A single column in runs far apart, without AVX-512: 0.94 of the limit, and fetched ahead 0.90;
+    # with it, 0.81, and 0.98 fetched ahead in one run.
+    apart = not by_columns or (d == 1 and emit.REGISTER_BYTES == 32)
+    fetched = d > 1 if apart else d <= MOST_FETCHED_COLUMNS
 
     def add_rows(stride: Value, gaps: bool) -> None:
         with emit.loop(b, const(0), n_tiles, run) as first:
@@ -145,10 +149,10 @@ def add_tiles(
                 else:
                     first_row = b.add(start, b.mul(index, const(abreast * count)))
                     rows = emit.rows_apart(b, first_row, const(count), abreast)
-                if d > 1 and not by_columns:
+                if fetched and apart:
                     for row in rows:
                         prefetch(row, count, gaps)
-                elif 1 < d <= MOST_FETCHED_COLUMNS:
+                elif fetched:
                     prefetch(first_row, abreast * count, gaps)
                 for k, row in enumerate(rows):
                     tile(k % n_sums, row, stride)
