@@ -1,8 +1,9 @@
 """Moments of 5 to 24 features in contiguous rows, where registers are of 64 bytes.
 
-Vectors of eight features of a row are multiplied with one column of that row after the other, which
-the processor puts into all elements as it reads it: rows need not be made into columns. Thirty-two
-registers hold so many sums that a row of 16 features is read once.
+A row is a few vectors of eight features. Each is multiplied with itself, turned by one feature
+after the other, so that hardly a product is taken twice; and with each feature of the vectors
+behind it, which the processor puts into all elements as it reads it. So rows need not be made into
+columns, and thirty-two registers hold so many sums that a row of 16 features is read once.
 """
 
 from __future__ import annotations
@@ -21,56 +22,57 @@ from fastgd.backends.numba._tile_sums import (
     tile_adder,
 )
 
-# Float32 of 300 MB, one thread and two: 8 to 16 features took 0.5 to 0.8 of the time of columns
-# packed for `_gram`, 24 took 0.8 and 5 0.85 to 1.1; 32, as long.
+# Float32 of 400 MB, one thread: by the products of vectors with one feature after the other, none
+# turned, 5 to 9 and 16 features took 1.3 to 1.4 times as long, 10 to 13 took 1.1 to 1.2 times; with
+# no load that puts a feature into all elements, but an exchange, 12 to 24 took 1.3 to 1.5 times.
+# Against columns packed for `_gram`, 28 and 32 gain a tenth, but each number of features takes a
+# kernel of its own.
 MOST_FEATURES = 24
 LANES = 8  # 64 bytes of float64
 ROWS_AT_ONCE = UNROLLED * LANES
 # Sums that are added to at once: they fill 32 registers but for what is multiplied.
-MOST_SUMS = 28
-# Rows are converted so many rows before they are multiplied: LLVM would else take each column out
-# of the register that was stored, and a product would wait for the store.
-ROWS_BEFORE = 8
-# How far ahead rows are fetched: by 2048 and 8192 bytes they took up to 1.1 times as long, by less
-# 1.1 to 1.3 times.
+MOST_SUMS = 24
+# Vectors behind the first are put into cache so many rows before their features are read there:
+# LLVM would else take these out of the register. 8 rows are level, 16 up to 1.07 times as slow.
+ROWS_BEFORE = 4
+# How far ahead rows are fetched: by 2048 and 8192 bytes they are as fast or a little slower.
 BYTES_AHEAD = 4096
 
 
 class Product(NamedTuple):
-    """A vector of features from `first` on, times a column of the row.
+    """A vector of features from `first` on, times a column of the row for each of its elements.
 
     The target is column d, and ones are column d + 1.
     """
 
     first: int
-    column: int
+    columns: tuple[int, ...]
 
     def pairs(self, d: int) -> list[tuple[int, int]]:
-        """What the sums in its elements are of: no pair twice."""
-        stop = min(self.first + LANES, d, self.column + 1)
-        return [(feature, self.column) for feature in range(self.first, stop)]
+        """What the sums in its first elements are of: no pair twice."""
+        found = list(zip(range(self.first, d), self.columns, strict=False))
+        return [pair for i, pair in enumerate(found) if pair[::-1] not in found[:i]]
+
+
+def products(d: int, first: int) -> list[Product]:
+    """Products of the vector from `first` on with itself and with all columns behind it."""
+    own = range(first, min(first + LANES, d))
+    turned = [
+        tuple(own[(i + turn) % len(own)] for i in range(LANES)) for turn in range(len(own) // 2 + 1)
+    ]
+    behind = [(column,) * LANES for column in range(own.stop, d + 2)]
+    return [Product(first, columns) for columns in turned + behind]
 
 
 def passes(d: int) -> list[list[Product]]:
-    """The products of all rows of a tile, as many at once as there are registers for their sums.
-
-    A part of them has columns that meet the same vectors, so that each is loaded once.
-    """
-    vectors = range(0, d, LANES)
-    columns = {first: range(first, min(first + LANES, d)) for first in vectors}
-    parts = [
-        [Product(first, column) for column in columns[last] for first in vectors if first < last]
-        for last in reversed(vectors[1:])
-    ]
-    parts += [[Product(first, column) for column in columns[first]] for first in vectors]
-    parts += [[Product(first, column) for column in (d, d + 1)] for first in vectors]
-    found: list[list[Product]] = []
-    for part in parts:
-        fitting = (each for each in found if len(each) + len(part) <= MOST_SUMS)
-        some = next(fitting, None)
-        if some is None:
-            found.append(some := [])
-        some += part
+    """The products of all rows of a tile, as many at once as there are registers for their sums."""
+    found: list[list[Product]] = [[]]
+    # Those with the last columns go together, for then few vectors are needed.
+    every = [product for first in range(0, d, LANES) for product in products(d, first)]
+    for product in sorted(every, key=lambda each: max(each.columns) // LANES):
+        if len(found[-1]) == MOST_SUMS:
+            found.append([])
+        found[-1].append(product)
     return found
 
 
@@ -80,78 +82,96 @@ class _Sums(TileSums):
     def __init__(self, context: Any, b: Builder, signature: Any, args: Any) -> None:
         d = signature.args[4].count
         self._passes = passes(d)
-        self._vectors = range(0, d, LANES)
-        self._width = LANES * len(self._vectors)
-        pass_sums = [len(each) for each in self._passes]
-        n_kept = TILE_ROWS * self._width
-        super().__init__(context, b, signature, args, LANES, pass_sums, n_kept + self._width)
-        # In the array that is written to, too: they would else fill registers.
-        self._shifts = b.gep(self._kept, [const(n_kept)])
-        for j in range(d):
-            b.store(self._shift(j), b.gep(self._shifts, [const(j)]))
+        # Of one vector, two sets of sums: each would else wait for its last addition.
+        self._sets = 2 if d <= LANES else 1
+        pass_sums = [self._sets * len(each) for each in self._passes]
+        self._later = range(LANES, d, LANES)
+        self._width = LANES * len(self._later)
+        super().__init__(context, b, signature, args, LANES, pass_sums, TILE_ROWS * self._width)
+        shifts = [self._shift(j) for j in range(d)]
+        shifts += [emit.DOUBLE(0.0)] * (-d % LANES)
+        self._shifts = {
+            first: emit.from_scalars(b, shifts[first : first + LANES])
+            for first in range(0, d, LANES)
+        }
 
     def meanings(self) -> Iterator[Meaning]:
-        products = [product for each in self._passes for product in each]
-        for index, product in enumerate(products, FIRST_SUM):
+        every = [product for each in self._passes for product in each * self._sets]
+        for index, product in enumerate(every, FIRST_SUM):
             yield from enumerate(product.pairs(self._d), LANES * index)
 
     def _parts(self) -> list[range]:
         return [range(k, k + 1) for k in range(LANES)]
 
     def add(self, first: Value, n_rows: Value) -> None:
-        """Add a tile of rows, of which the first pass reads some more with each that it adds."""
+        """Add a tile of rows, while in the first pass the next is fetched."""
         b = self._b
         self._add_targets(first, n_rows)
         with emit.loop(b, const(0), const(ROWS_BEFORE)) as i:
-            self._read(first, i)
+            self._keep_later(first, i)
         last = b.sub(n_rows, const(1))
         for k, sums in self._in_passes():
-            with emit.loop(b, const(0), n_rows) as i:
-                if k == 0:  # the last row over and over in the end
-                    self._read(first, emit.smaller(b, b.add(i, const(ROWS_BEFORE)), last))
-                self._add_row(sums, self._passes[k], i)
+            each = self._passes[k]
+            with emit.loop(b, const(0), n_rows, self._sets) as begin:
+                for part in range(self._sets):
+                    i = b.add(begin, const(part))
+                    if k == 0:
+                        self._fetch_later(b.add(first, i))
+                        # the last row over and over in the end
+                        self._keep_later(first, emit.smaller(b, b.add(i, const(ROWS_BEFORE)), last))
+                    self._add_row(sums, part * len(each), each, first, i)
 
-    def _read(self, first: Value, i: Value) -> None:
-        """Keep row `i` of a tile, centred and times the root of its weight; and fetch another."""
-        b, size = self._b, emit.size(self._types[0])
-        row = b.add(first, i)
-        later = b.mul(b.add(row, const(BYTES_AHEAD // (self._d * size))), self._strides[0])
+    def _fetch_later(self, row: Value) -> None:
+        ahead = const(BYTES_AHEAD // (self._d * emit.size(self._types[0])))
+        later = self._b.mul(self._b.add(row, ahead), self._strides[0])
         self._fetch(self._X, 0, later, self._d)
-        for begin in self._vectors:
-            at = b.add(b.mul(row, self._strides[0]), const(begin))
-            z = b.fsub(
-                self._converted(self._X, 0, at, LANES), self._get(self._shifts, const(begin))
-            )
-            if self._weight is not None:
-                root = b.load(b.gep(self._roots, [i]))
-                z = b.fmul(emit.splat(b, root, LANES), z)
-            self._put(z, self._kept, self._place(i, begin))
 
-    def _place(self, i: Value, column: int) -> Value:
-        return self._b.add(self._b.mul(i, const(self._width)), const(column))
-
-    def _add_row(self, sums: emit.Accumulators, products: list[Product], i: Value) -> None:
+    def _add_row(
+        self, sums: emit.Accumulators, at: int, some: list[Product], first: Value, i: Value
+    ) -> None:
         b, target, weighted = self._b, self._d, self._weight is not None
         vectors = {
-            first: self._get(self._kept, self._place(i, first))
-            for first in sorted({product.first for product in products})
+            begin: self._get(self._kept, self._place(i, begin))
+            if begin in self._later
+            else self._read(first, i, begin)
+            for begin in sorted({product.first for product in some})
         }
-        columns: dict[int, Value] = {}
-        for index, (first, column) in enumerate(products):
-            term = vectors[first]
-            if column <= target or weighted:
-                if column not in columns:
-                    columns[column] = self._in_all(column, i)
-                term = emit.multiply(b, term, columns[column])
-            sums.add(b, index, term)
+        others: dict[tuple[int, ...], Value] = {}
+        for index, product in enumerate(some, at):
+            vector, columns = vectors[product.first], product.columns
+            if columns[0] > target and not weighted:
+                sums.add(b, index, vector)
+                continue
+            if columns not in others:
+                others[columns] = self._other(product, vector, i)
+            sums.add(b, index, emit.multiply(b, vector, others[columns]))
 
-    def _in_all(self, column: int, i: Value) -> Value:
-        """A column of a row that is kept, in all elements of a register."""
-        b, target = self._b, self._d
+    def _other(self, product: Product, vector: Value, i: Value) -> Value:
+        """What a vector of row `i` is multiplied with."""
+        b, column, target = self._b, product.columns[0], self._d
+        if column < min(product.first + LANES, target):
+            return emit.pick(b, vector, vector, [each % LANES for each in product.columns])
         place = b.gep(self._targets if column == target else self._roots, [i])
         if column < target:
             place = b.gep(self._kept, [self._place(i, column)])
         return emit.splat(b, b.load(place), LANES)
+
+    def _place(self, i: Value, column: int) -> Value:
+        return self._b.add(self._b.mul(i, const(self._width)), const(column - LANES))
+
+    def _keep_later(self, first: Value, i: Value) -> None:
+        """Keep all but the first vector of row `i` of a tile."""
+        for begin in self._later:
+            self._put(self._read(first, i, begin), self._kept, self._place(i, begin))
+
+    def _read(self, first: Value, i: Value, begin: int) -> Value:
+        """A vector of features of a row, centred and times the root of its weight."""
+        b = self._b
+        at = b.add(b.mul(b.add(first, i), self._strides[0]), const(begin))
+        z = b.fsub(self._converted(self._X, 0, at, LANES), self._shifts[begin])
+        if self._weight is None:
+            return z
+        return b.fmul(emit.splat(b, b.load(b.gep(self._roots, [i])), LANES), z)
 
 
 # Rows are read to the next multiple of eight features: another must follow the last, and one is
