@@ -51,11 +51,15 @@ SHAPES = (
     Shape(16, "F", "column_tiles"),
     Shape(22, "F", "column_tiles"),
     Shape(24, "F", "column_blocks"),
+    Shape(60, "F", "fewer_abreast"),
     Shape(200, "F", "column_runs"),
+    Shape(500, "F", "column_sweeps"),
 )
 # A vector and its tail for every kernel: few, since each is compiled in every variant.
 FEW_SHAPES = tuple(
-    shape for shape in SHAPES if str(shape) in ("F1", "C3", "C9", "C200", "F16", "F24", "F200")
+    shape
+    for shape in SHAPES
+    if str(shape) in ("F1", "C3", "C9", "C200", "F16", "F24", "F60", "F200", "F500")
 )
 
 
@@ -66,6 +70,8 @@ def use_small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_choice, "GROUP_BYTES", SMALL_GROUP_BYTES)
     monkeypatch.setattr(_columns, "LEAST_RUN_ROWS", 64)
     monkeypatch.setattr(_columns, "MOST_BLOCKED_COLUMNS", 100)
+    monkeypatch.setattr(_choice, "LEAST_FEWER_ABREAST", 50)
+    monkeypatch.setattr(_choice, "LEAST_SWEPT_BYTES", 2000)
     monkeypatch.setattr(_moments, "THREADING_PRODUCTS", 0)
     monkeypatch.setattr(_moments, "LEAST_GROUP_ROWS", 64)
     monkeypatch.setattr(_moments, "MOST_GROUP_ROWS", 64)

@@ -84,17 +84,13 @@ class TestGroups:
 
 
 class TestBlocksOfColumns:
-    @pytest.mark.parametrize("megabytes", [1, 8])  # as with AVX-512, and without
     @pytest.mark.parametrize("d", [23, 100, 500, 1000, 2000])
     @pytest.mark.parametrize("itemsize", [4, 8])
-    def test_fit_where_more_than_the_least_do(self, megabytes, d, itemsize, monkeypatch):
-        monkeypatch.setattr(_columns, "MOST_BLOCK_BYTES", megabytes << 20)
+    def test_fit_where_more_than_the_least_do(self, d, itemsize):
         rows = _columns.block_rows(d, itemsize)
         assert rows % _choice.GROUP_ROWS == 0
-        assert rows >= (128 if megabytes == 1 else 512)
-        size = rows * d * itemsize
-        assert rows == 128 or size <= megabytes << 20
-        assert size <= 200 << 10 or rows <= 512
+        assert rows >= 512
+        assert rows * d * itemsize <= 200 << 10 or rows == 512
 
 
 class TestTheTableOfShapes:
@@ -109,7 +105,7 @@ class TestTheTableOfShapes:
         problem = as_problem(*data_of(shape, variant))
         assert problem.n_samples // pass_rows(problem) >= 7
 
-    def test_leaves_no_kernel_out(self):
+    def test_leaves_no_kernel_out(self, small_groups):
         kernels = {shape.kernel for shape in SHAPES}
         assert kernels == {shape.kernel for shape in FEW_SHAPES}
         found = set()

@@ -16,25 +16,24 @@ from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._emit import Builder, Value, const
 from fastgd.backends.numba._residuals import Residuals
 
-COLUMNS_ABREAST = 8
+# Columns that are read side by side. With AVX-512, 96 to 180 columns of float32 come 1.1 to 1.4
+# times as fast by four in one thread, and 192 to 256 level; in two threads all are level. So read,
+# 100 columns in single precision took 1.15 times as long by 16 rows as by 8: most vectors of a
+# whole line are in two. Of 64 columns, eight are 1.05 times as fast.
+COLUMNS_ABREAST, FEWER_ABREAST = 8, 4
+FEWER_LANES = 8
 # Rows of a block: so many that it takes half of the second cache, but not too short runs of each
 # column. Two threads, double: 1900 columns come 1.3 times as fast as in blocks of 1024 rows and
 # 400 KB, 1000 columns 1.05 times as fast as in blocks of 256 rows; 24 to 300 columns are level.
 LEAST_BLOCK_ROWS, BLOCK_BYTES = 512, 200 << 10
-# With AVX-512 comes a second cache of a megabyte or two, and it is shorter runs that pay: 1000
-# columns in blocks of 256 rows are 1.15 to 1.4 times as fast, 2000 in blocks of 128 1.3 times;
-# further halved, 0.7 to 0.9 times. Else 8 MB hold any block: 512 rows of 2000 doubles.
-MOST_BLOCK_BYTES = (1 if emit.REGISTER_BYTES == 64 else 8) << 20
-SHORTEST_ROWS = 128
 # Of more columns no cache holds a block, and both reads are from memory, in long runs of each: 5000
 # columns, one thread: 0.40 of the limit in blocks of 1024 rows, 0.53 of 4096. Groups of rows are
 # made of up to twice as many as the least, and are one block: in blocks of 4096 and a rest, 2100
 # columns took 1.4 times as long.
 MOST_BLOCKED_COLUMNS, LEAST_RUN_ROWS = 2000, 4096
-# Columns by which fetching is ahead of reading where they are closest, and for how many it fetches
-# while it reads COLUMNS_ABREAST. It makes 24 to 1900 columns 1.05 to 1.2 times as fast.
+# Columns by which fetching is ahead of reading where they are closest; while some are read, it
+# fetches for half as many. It makes 24 to 1900 columns 1.05 to 1.2 times as fast.
 COLUMNS_AHEAD = 8
-COLUMNS_FETCHED = COLUMNS_ABREAST // 2
 # Gradients in float32 are kept this short, then added to float64: 32 terms in a lane.
 VECTORS_A_CHUNK = 32
 
@@ -44,8 +43,7 @@ def block_rows(d: int, itemsize: int) -> int:
     if d > MOST_BLOCKED_COLUMNS:
         return 2 * LEAST_RUN_ROWS
     fitting = BLOCK_BYTES // (itemsize * d) // LEAST_BLOCK_ROWS * LEAST_BLOCK_ROWS
-    most = MOST_BLOCK_BYTES // (itemsize * d) // SHORTEST_ROWS * SHORTEST_ROWS
-    return max(SHORTEST_ROWS, min(most, max(LEAST_BLOCK_ROWS, fitting)))
+    return max(LEAST_BLOCK_ROWS, fitting)
 
 
 def turn_rows(context: Any, X: Any) -> int:
@@ -54,13 +52,21 @@ def turn_rows(context: Any, X: Any) -> int:
 
 
 def add_column_blocks(
-    context: Any, b: Builder, signature: Any, args: Any, start: Value, n_turns: Value, cached: bool
+    context: Any,
+    b: Builder,
+    signature: Any,
+    args: Any,
+    start: Value,
+    n_turns: Value,
+    cached: bool,
+    abreast: int,
 ) -> None:
     """Add the sums of `n_turns` times `turn_rows` rows from row `start` on.
 
-    `cached` where a block stays in cache. As each column is read twice, but once from memory, half
-    a column is fetched meanwhile: during the products of a block its second half, during its
-    gradients the first half of the next. So memory is never at rest.
+    Columns are read `abreast` at a time. `cached` where a block stays in cache. As each column is
+    read twice, but once from memory, half a column is fetched meanwhile: during the products of a
+    block its second half, during its gradients the first half of the next. So memory is never at
+    rest.
     """
     arrays = emit.arrays(context, b, signature, args)
     X, w, out, room = (arrays[i] for i in (0, 4, 6, 9))
@@ -68,10 +74,12 @@ def add_column_blocks(
     stored = context.get_value_type(signature.args[0].dtype)
     scalar = context.get_value_type(signature.args[4].dtype)
     count = emit.register_lanes(scalar)
+    if abreast == FEWER_ABREAST:
+        count = min(count, FEWER_LANES)
     turn = turn_rows(context, signature.args[0])
     d = cgutils.unpack_tuple(b, X.shape, 2)[1]
     stride = b.sdiv(cgutils.unpack_tuple(b, X.strides, 2)[1], const(emit.size(stored)))
-    grouped = b.sub(d, b.srem(d, const(COLUMNS_ABREAST)))
+    grouped = b.sub(d, b.srem(d, const(abreast)))
     chunk = const(VECTORS_A_CHUNK * count)
     residuals = Residuals(context, b, signature, args, scalar, count)
     scratch = b.bitcast(room.data, scalar.as_pointer())
@@ -92,14 +100,17 @@ def add_column_blocks(
         """``work(i)`` for each vector of rows; the same rows of columns at `later` are fetched."""
         with emit.loop(b, begin, end, turn) as i:
             if later is not None:
-                for k in range(COLUMNS_FETCHED):
-                    emit.prefetch_at(b, later, place(const(k), i))
+                # The last row of the turn: where columns start within a line, the first is in a
+                # line that has been fetched.
+                row = b.add(i, const(turn - 1))
+                for k in range(abreast // 2):
+                    emit.prefetch_at(b, later, place(const(k), row))
             for first in range(0, turn, count):
                 work(b.add(i, const(first)))
 
     def to_fetch(n_read: Value, number: int, first_row: Value) -> Value | None:
         """Columns to fetch after reading `n_read` columns of a block, products and gradients."""
-        if not cached or number < COLUMNS_ABREAST:
+        if not cached or number < abreast:
             return None
         half = b.sdiv(b.add(grouped, n_read), const(2))
         column = b.add(half, const(COLUMNS_AHEAD))
@@ -150,8 +161,8 @@ def add_column_blocks(
             residuals.end_run()
 
     def for_columns(work: Any, first_row: Value, length: Value) -> None:
-        with emit.loop(b, const(0), grouped, COLUMNS_ABREAST) as j:
-            work(j, COLUMNS_ABREAST, first_row, length)
+        with emit.loop(b, const(0), grouped, abreast) as j:
+            work(j, abreast, first_row, length)
         with emit.loop(b, grouped, d) as j:
             work(j, 1, first_row, length)
 

@@ -14,7 +14,15 @@ from typing import Any
 
 from numba.core import cgutils
 
-from fastgd.backends.numba import _column_tiles, _columns, _kept_rows, _rows, _short_rows, _tile
+from fastgd.backends.numba import (
+    _column_tiles,
+    _columns,
+    _kept_rows,
+    _rows,
+    _short_rows,
+    _sweeps,
+    _tile,
+)
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._assemble import Kernel
 from fastgd.backends.numba._emit import Builder, Value, const
@@ -76,20 +84,40 @@ def write_row_blocks(context: Any, b: Builder, signature: Any, args: Any) -> Non
     _write_runs(context, b, signature, args, _rows.add_row_blocks, _rows.BLOCK_ROWS)
 
 
-def _write_columns(context: Any, b: Builder, signature: Any, args: Any, cached: bool) -> None:
+def _write_columns(
+    context: Any, b: Builder, signature: Any, args: Any, cached: bool, abreast: int
+) -> None:
     rows = _columns.turn_rows(context, signature.args[0])
-    add_blocks = partial(_columns.add_column_blocks, cached=cached)
+    add_blocks = partial(_columns.add_column_blocks, cached=cached, abreast=abreast)
     _write_runs(context, b, signature, args, add_blocks, rows)
 
 
 def write_column_blocks(context: Any, b: Builder, signature: Any, args: Any) -> None:
     """Contiguous columns, more of them than `write_column_tiles` is for."""
-    _write_columns(context, b, signature, args, cached=True)
+    _write_columns(context, b, signature, args, True, _columns.COLUMNS_ABREAST)
+
+
+def write_fewer_abreast(context: Any, b: Builder, signature: Any, args: Any) -> None:
+    """What `write_column_blocks` does, in fewer columns at a time."""
+    _write_columns(context, b, signature, args, True, _columns.FEWER_ABREAST)
 
 
 def write_column_runs(context: Any, b: Builder, signature: Any, args: Any) -> None:
     """Contiguous columns, so many that no cache holds a block of them."""
-    _write_columns(context, b, signature, args, cached=False)
+    _write_columns(context, b, signature, args, False, _columns.COLUMNS_ABREAST)
+
+
+def write_column_sweeps(context: Any, b: Builder, signature: Any, args: Any) -> None:
+    """Contiguous columns, any number of them, where registers are long and many."""
+    start, stop = args[7], args[8]
+    sweeps = _sweeps.Sweeps(context, b, signature, args)
+    for vectors in (_sweeps.VECTORS, 2):
+        rows = vectors * _sweeps.LANES
+        n_tiles = b.sdiv(b.sub(stop, start), const(rows))
+        sweeps.add_tiles(start, n_tiles, vectors)
+        start = b.add(start, b.mul(n_tiles, const(rows)))
+    sweeps.finish()
+    _add_remaining(context, b, signature, args, start, stop)
 
 
 def _add_remaining(
@@ -142,4 +170,6 @@ COLUMN_TILES = Kernel("column_tiles", write_column_tiles)
 SHORT_ROWS = Kernel("short_rows", write_short_rows)
 ROW_BLOCKS = Kernel("row_blocks", write_row_blocks)
 COLUMN_BLOCKS = Kernel("column_blocks", write_column_blocks)
+FEWER_ABREAST = Kernel("fewer_abreast", write_fewer_abreast)
 COLUMN_RUNS = Kernel("column_runs", write_column_runs)
+COLUMN_SWEEPS = Kernel("column_sweeps", write_column_sweeps)
