@@ -46,9 +46,17 @@ def block_rows(d: int, itemsize: int) -> int:
     return max(LEAST_BLOCK_ROWS, fitting)
 
 
-def turn_rows(context: Any, X: Any) -> int:
-    """Rows that a turn of the loops takes, for the type of X: a register of them as stored."""
-    return emit.register_lanes(context.get_value_type(X.dtype))
+def turn_rows(context: Any, signature: Any) -> tuple[int, int]:
+    """Rows that a turn of the loops takes, a register of them as stored, and rows of its vectors.
+
+    Where float32 is converted, registers of 64 bytes are left half empty: 24 to 80 columns come 1.1
+    to 1.2 times as fast so in one thread, and level in two. Float32 that is not, 0.9 times.
+    """
+    stored, scalar = (context.get_value_type(signature.args[i].dtype) for i in (0, 4))
+    turn, count = emit.register_lanes(stored), emit.register_lanes(scalar)
+    if stored != scalar and emit.REGISTER_BYTES == 64:
+        return turn // 2, count // 2
+    return turn, count
 
 
 def add_column_blocks(
@@ -73,10 +81,9 @@ def add_column_blocks(
 
     stored = context.get_value_type(signature.args[0].dtype)
     scalar = context.get_value_type(signature.args[4].dtype)
-    count = emit.register_lanes(scalar)
+    turn, count = turn_rows(context, signature)
     if abreast == FEWER_ABREAST:
         count = min(count, FEWER_LANES)
-    turn = turn_rows(context, signature.args[0])
     d = cgutils.unpack_tuple(b, X.shape, 2)[1]
     stride = b.sdiv(cgutils.unpack_tuple(b, X.strides, 2)[1], const(emit.size(stored)))
     grouped = b.sub(d, b.srem(d, const(abreast)))

@@ -87,7 +87,7 @@ def write_row_blocks(context: Any, b: Builder, signature: Any, args: Any) -> Non
 def _write_columns(
     context: Any, b: Builder, signature: Any, args: Any, cached: bool, abreast: int
 ) -> None:
-    rows = _columns.turn_rows(context, signature.args[0])
+    rows, _ = _columns.turn_rows(context, signature)
     add_blocks = partial(_columns.add_column_blocks, cached=cached, abreast=abreast)
     _write_runs(context, b, signature, args, add_blocks, rows)
 
