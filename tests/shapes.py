@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from fastgd.backends.numba import _choice, _columns, _moments
+from fastgd.backends.numba import _choice, _columns, _emit, _moments, _row_forms
 
 SMALL_GROUP_BYTES = 1 << 11
 
@@ -30,6 +30,11 @@ class Shape(NamedTuple):
         return f"{self.order}{self.d}"
 
 
+def rows(name: str) -> str:
+    """`name`, of a kernel for rows where registers are of 64 bytes, or of the one elsewhere."""
+    return name if _emit.REGISTER_BYTES == 64 else "rows_by_4"
+
+
 SHAPES = (
     Shape(1, "F", "column_tiles"),
     Shape(2, "C", "row_tiles"),
@@ -42,10 +47,11 @@ SHAPES = (
     Shape(16, "C", "short_rows"),
     Shape(17, "C", "short_rows"),
     Shape(32, "C", "short_rows"),
-    Shape(33, "C", "row_blocks"),
-    Shape(64, "C", "row_blocks"),
-    Shape(200, "C", "row_blocks"),
-    Shape(803, "C", "row_blocks"),
+    Shape(33, "C", "rows_by_4"),
+    Shape(64, "C", rows("copied_rows_by_4")),
+    Shape(200, "C", rows("copied_rows_by_2")),
+    Shape(515, "C", rows("copied_rows_by_1")),
+    Shape(530, "C", rows("long_rows")),
     Shape(2, "F", "column_tiles"),
     Shape(5, "F", "column_tiles"),
     Shape(16, "F", "column_tiles"),
@@ -55,12 +61,9 @@ SHAPES = (
     Shape(200, "F", "column_runs"),
     Shape(500, "F", "column_sweeps"),
 )
+FEW = ("F1", "C3", "C9", "C33", "C64", "C200", "C515", "C530", "F16", "F24", "F60", "F200", "F500")
 # A vector and its tail for every kernel: few, since each is compiled in every variant.
-FEW_SHAPES = tuple(
-    shape
-    for shape in SHAPES
-    if str(shape) in ("F1", "C3", "C9", "C200", "F16", "F24", "F60", "F200", "F500")
-)
+FEW_SHAPES = tuple(shape for shape in SHAPES if str(shape) in FEW)
 
 
 def use_small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,6 +75,7 @@ def use_small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_columns, "MOST_BLOCKED_COLUMNS", 100)
     monkeypatch.setattr(_choice, "LEAST_FEWER_ABREAST", 50)
     monkeypatch.setattr(_choice, "LEAST_SWEPT_BYTES", 2000)
+    monkeypatch.setattr(_row_forms, "MOST_COPIED_BYTES", {4: 2100, 8: 4200})
     monkeypatch.setattr(_moments, "THREADING_PRODUCTS", 0)
     monkeypatch.setattr(_moments, "LEAST_GROUP_ROWS", 64)
     monkeypatch.setattr(_moments, "MOST_GROUP_ROWS", 64)

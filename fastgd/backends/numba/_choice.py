@@ -9,6 +9,7 @@ from fastgd._problem import Problem
 from fastgd.backends.numba import _columns, _kernels, _rows, _sweeps
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._assemble import Kernel
+from fastgd.backends.numba._row_forms import choose_form
 
 MOST_TILE_COLUMNS = 22
 # Registers of AVX-512, which are long and many, make other kernels worth while, as measured there.
@@ -48,7 +49,7 @@ def choose_kernel(problem: Problem) -> Choice:
     0.73 and 0.77); then transposing them costs more than adding up each row by itself. That, with
     the number of features fixed, is faster than blocks of rows of any length, 1.1 to 1.7 times from
     17 to 32 features, but each number of them takes a kernel of its own. Gaps between rows (slices)
-    change nothing, so that bits do not hang on them.
+    change no order of sums, so that bits do not hang on them.
 
     With AVX-512, sweeps of 300 columns are 1.2 times as fast as blocks in one thread, and level in
     two; of 192 to 256 columns 0.75 to 1.2 times, as their distance in memory has it; of 32 to 48 as
@@ -69,7 +70,8 @@ def choose_kernel(problem: Problem) -> Choice:
         return Choice(_kernels.ROW_TILES, None)
     if d <= MOST_SHORT_ROW:
         return Choice(_kernels.SHORT_ROWS, None)
-    return Choice(_kernels.ROW_BLOCKS, _rows.scratch_size(d))
+    form = choose_form(d, X.itemsize, X.strides[0] != d * X.itemsize)
+    return Choice(_kernels.ROW_BLOCKS[form], _rows.scratch_size(d, form))
 
 
 def _column_blocks(d: int) -> Kernel:

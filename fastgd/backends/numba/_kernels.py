@@ -26,6 +26,7 @@ from fastgd.backends.numba import (
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._assemble import Kernel
 from fastgd.backends.numba._emit import Builder, Value, const
+from fastgd.backends.numba._row_forms import FORMS, Form
 
 _short = _kept_rows if emit.REGISTER_BYTES == 64 else _short_rows
 
@@ -79,9 +80,10 @@ def write_short_rows(context: Any, b: Builder, signature: Any, args: Any) -> Non
     _write_runs(context, b, signature, args, _short.add_rows, rows)
 
 
-def write_row_blocks(context: Any, b: Builder, signature: Any, args: Any) -> None:
+def write_row_blocks(context: Any, b: Builder, signature: Any, args: Any, form: Form) -> None:
     """Contiguous rows, of more features than `write_short_rows` is for."""
-    _write_runs(context, b, signature, args, _rows.add_row_blocks, _rows.BLOCK_ROWS)
+    add_blocks = partial(_rows.add_row_blocks, form=form)
+    _write_runs(context, b, signature, args, add_blocks, form.rows)
 
 
 def _write_columns(
@@ -168,7 +170,7 @@ def _in_memory(b: Builder, numbers: Value) -> Value:
 ROW_TILES = Kernel("row_tiles", write_row_tiles)
 COLUMN_TILES = Kernel("column_tiles", write_column_tiles)
 SHORT_ROWS = Kernel("short_rows", write_short_rows)
-ROW_BLOCKS = Kernel("row_blocks", write_row_blocks)
+ROW_BLOCKS = {form: Kernel(form.name, partial(write_row_blocks, form=form)) for form in FORMS}
 COLUMN_BLOCKS = Kernel("column_blocks", write_column_blocks)
 FEWER_ABREAST = Kernel("fewer_abreast", write_fewer_abreast)
 COLUMN_RUNS = Kernel("column_runs", write_column_runs)

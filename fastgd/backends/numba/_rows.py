@@ -1,13 +1,15 @@
-"""The fused kernel for many features in contiguous rows: four rows at a time.
+"""The fused kernel for many features in contiguous rows: one, two or four rows at a time.
 
 Each row is read twice, the second time from the nearest cache: once for its prediction, once for
 its share of the gradient. One loop does the first for a block of rows and the second for the block
-before, so that memory is read at all times. Nothing is kept in memory but the gradient.
+before, so that memory is read at all times. Where that cache has room for one, it is a copy that is
+read again, of numbers that are converted already. `_row_forms` says which rows are read how.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from numba.core import cgutils
@@ -15,53 +17,64 @@ from numba.core import cgutils
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._emit import Builder, Value, const
 from fastgd.backends.numba._residuals import Residuals
+from fastgd.backends.numba._row_forms import Form
 
 # Runs of sums: at most 64 rows in float32, then float64; and so many in float64, for a single run
 # over a hundred million equal terms would be off by 1e-11.
 ROWS_A_RUN = {emit.SINGLE: 64, emit.DOUBLE: 4096}
 BLOCK_ROWS = 4
 # Rows are fetched so far ahead: float32 in main memory, 7 to 5000 features, come 1.0 to 1.25 times
-# as fast so, in one thread and in two. With AVX2, 512 and 1024 bytes do as well, and in 1536 32
-# features in huge pages took 1.15 times as long; with AVX-512, 7 to 100 features took 1.0 to 1.2
-# times as long in 768.
-BYTES_AHEAD = 4096 if emit.REGISTER_BYTES == 64 else 768
+# as fast so, in one thread and in two; 512 and 1024 bytes do as well, and in 1536 32 features in
+# huge pages took 1.15 times as long. (With AVX-512, see `_emit.BYTES_IN_FLIGHT`.)
+BYTES_AHEAD = 768
 # Rows with gaps between them. With AVX2, those of four lines and more; 1536 and 3072 bytes ahead
 # are level. With AVX-512, all: 16 and 24 features of X[::2] and X[:, :k] are 1.1 to 1.25 times as
 # fast, most of all by 3072 bytes.
 GAP_BYTES_AHEAD, LEAST_ROW_BYTES = (
-    (2048, 0) if emit.REGISTER_BYTES == 64 else (1536, 4 * emit.LINE_BYTES)
+    (3072, 0) if emit.REGISTER_BYTES == 64 else (1536, 4 * emit.LINE_BYTES)
 )
+SINGLE_GAP_BYTES_AHEAD = 6144  # where rows are taken one by one
 
 
-def place_to_fetch(b: Builder, X: Any, stride: Value, d: Value, size: int) -> Value:
+def place_to_fetch(
+    b: Builder,
+    X: Any,
+    stride: Value,
+    d: Value,
+    size: int,
+    bytes_ahead: int = BYTES_AHEAD,
+    gap_bytes_ahead: int = GAP_BYTES_AHEAD,
+) -> Value:
     """Where to fetch what a reader of rows of `d` elements of `size` bytes at X needs soon.
 
-    Where there are gaps between rows, as many rows further on as hold GAP_BYTES_AHEAD, which made
+    Where there are gaps between rows, as many rows further on as hold `gap_bytes_ahead`, which made
     64 to 5000 features of X[::2] and X[:, :k] 1.1 to 1.5 times as fast as none. But of rows of few
     lines, with AVX2, here, which is nothing new: hardware follows them, unless it is disturbed (in
     huge pages, 16 features: 0.6 to 0.8 of the speed, 20 and 32: 0.8 to 0.95, 48: level; 24: 1.3).
     """
-    rows = b.sdiv(b.add(d, const(GAP_BYTES_AHEAD // size - 1)), d)
+    rows = b.sdiv(b.add(d, const(gap_bytes_ahead // size - 1)), d)
     long = b.icmp_signed(">=", d, const(LEAST_ROW_BYTES // size))
     ahead = b.select(long, b.mul(rows, stride), const(0))
-    ahead = b.select(b.icmp_signed("==", stride, d), const(BYTES_AHEAD // size), ahead)
+    ahead = b.select(b.icmp_signed("==", stride, d), const(bytes_ahead // size), ahead)
     return b.gep(X.data, [ahead])
 
 
-def scratch_size(d: int) -> int:
+def scratch_size(d: int, form: Form) -> int:
     """Numbers of float64, zeros, that rows of `d` features need room for, at most."""
-    return 3 * (d + emit.REGISTER_BYTES // 4) + 3
+    copies = form.rows if form.copied else 0
+    return (3 + copies) * (d + emit.REGISTER_BYTES // 4) + emit.LINE_BYTES // 8
 
 
 def add_row_blocks(
-    context: Any, b: Builder, signature: Any, args: Any, start: Value, n_blocks: Value
+    context: Any, b: Builder, signature: Any, args: Any, start: Value, n_blocks: Value, form: Form
 ) -> None:
-    """Add the sums of `n_blocks` blocks of `BLOCK_ROWS` rows from row `start` on.
+    """Add the sums of `n_blocks` blocks of ``form.rows`` rows from row `start` on.
 
     The rows of a block are `n_blocks` apart: see `_emit.rows_apart`.
     """
     arrays = emit.arrays(context, b, signature, args)
     X, coef, out, scratch = (arrays[i] for i in (0, 4, 6, 9))
+    n_rows, copied, _ = form
 
     stored = context.get_value_type(signature.args[0].dtype)
     scalar = context.get_value_type(signature.args[4].dtype)
@@ -72,74 +85,109 @@ def add_row_blocks(
     # where float32 is converted to float64.
     turn = emit.register_lanes(stored)
     in_turns = b.sub(d, b.srem(d, const(turn)))
-    later = place_to_fetch(b, X, stride, d, emit.size(stored))
+    ahead = emit.bytes_ahead(n_rows, BYTES_AHEAD)
+    gap_ahead = SINGLE_GAP_BYTES_AHEAD if n_rows == 1 else GAP_BYTES_AHEAD
+    later = place_to_fetch(b, X, stride, d, emit.size(stored), ahead, gap_ahead)
+    # Two loops over a block of rows, its products and its gradient, each of which fetches half of
+    # the next block, instead of one over two blocks: of 1700 to 10000 features, 1.02 to 1.1 times
+    # as fast (one thread and two), but 0.95 where features are converted.
+    in_two = form.long and stored == scalar
+    if in_two:
+        later = X.data
     tail = b.sub(d, b.srem(d, const(count)))
     has_tail = b.icmp_signed("!=", tail, d)
     # The last vector overlaps the one before; the coefficients of what it repeats are 0, and what
     # it adds to their gradient is left aside.
     last = b.sub(d, const(count))
     padded = b.select(has_tail, b.add(tail, const(count)), tail)
-    # In scratch, which is zero: coefficients, gradient, and sums of the lanes and three more.
+    # In scratch, which is zero: coefficients, gradient, sums of the lanes and three more, copies.
     w = b.bitcast(scratch.data, scalar.as_pointer())
     g = b.gep(w, [padded])
     sums = b.bitcast(b.gep(g, [padded]), emit.DOUBLE.as_pointer())
+    line = const(emit.LINE_BYTES // emit.size(emit.DOUBLE))
+    copies = b.bitcast(b.gep(sums, [b.add(padded, line)]), scalar.as_pointer())
 
-    residuals = Residuals(context, b, signature, args, scalar, BLOCK_ROWS)
-    dots = emit.Accumulators(b, scalar, count, BLOCK_ROWS)
+    residuals = Residuals(context, b, signature, args, scalar, n_rows)
+    # A sum for each vector of a turn, where one row alone would wait for its additions.
+    parts = turn // count if n_rows == 1 else 1
+    dots = emit.Accumulators(b, scalar, count, n_rows * parts)
 
     def features(offset: Value, j: Value) -> Value:
         return emit.convert(b, emit.load(b, X.data, b.add(offset, j), count, stored), scalar)
 
     def block(index: Value) -> tuple[list[Value], list[Value]]:
-        rows = emit.rows_apart(b, b.add(start, index), n_blocks, BLOCK_ROWS)
+        rows = emit.rows_apart(b, b.add(start, index), n_blocks, n_rows)
         return rows, [b.mul(row, stride) for row in rows]
 
     def fetch(offsets: list[Value], j: Value) -> None:
         for offset in offsets:
             emit.prefetch_at(b, later, b.add(offset, j))
 
-    def for_vectors(offsets: list[Value], work: Callable[[Value, Value], None]) -> None:
-        """``work(lane, j)`` for the vector of features from j on, whose sums lie at `lane`.
+    def copy(i: int, lane: Value) -> Value:
+        return b.add(b.mul(lane, const(n_rows)), const(i * count))
 
-        Meanwhile, what follows the rows at `offsets` is fetched.
+    def for_vectors(offsets: list[Value], work: Callable[[Value, Value, int], None]) -> None:
+        """``work(lane, j, part)`` for the vector of features from j on, whose sums lie at `lane`.
+
+        It is number `part` of its turn. Meanwhile, what follows the rows at `offsets` is fetched.
         """
         with emit.loop(b, const(0), in_turns, turn) as j:
             fetch(offsets, j)
             for first in range(0, turn, count):
                 at = b.add(j, const(first))
-                work(at, at)
+                work(at, at, first // count)
         with b.if_then(b.icmp_signed("<", in_turns, d)):
             fetch(offsets, in_turns)
+        fetch(offsets, b.sub(d, const(1)))  # where rows start within a line, in one more
         if turn > count:
             with b.if_then(b.icmp_signed("<", in_turns, tail)):
-                work(in_turns, in_turns)
+                work(in_turns, in_turns, 0)
         with b.if_then(has_tail):
-            work(tail, last)
+            work(tail, last, 0)
 
-    def add_products(offsets: list[Value], lane: Value, j: Value) -> None:
+    def add_products(offsets: list[Value], lane: Value, j: Value, part: int) -> None:
         coef = emit.load(b, w, lane, count, scalar)
         for i, offset in enumerate(offsets):
-            dots.multiply_add(b, i, features(offset, j), coef)
+            x = features(offset, j)
+            dots.multiply_add(b, part % parts * n_rows + i, x, coef)
+            if copied:
+                emit.store(b, x, copies, copy(i, lane))
 
-    def add_gradient(factors: list[Value], offsets: list[Value], lane: Value, j: Value) -> None:
-        pairs = []
-        for i in range(0, BLOCK_ROWS, 2):
-            term = b.fmul(factors[i], features(offsets[i], j))
-            pairs.append(emit.multiply_add(b, factors[i + 1], features(offsets[i + 1], j), term))
+    def products() -> Value:
+        values = dots.get(b)
+        return emit.row_sums(b, [emit.tree_sum(b, values[i::n_rows]) for i in range(n_rows)])
+
+    def add_gradient(factors: list[Value], xs: list[Value], lane: Value) -> None:
         gradient = emit.load(b, g, lane, count, scalar)
+        if n_rows == 1:
+            emit.store(b, emit.multiply_add(b, factors[0], xs[0], gradient), g, lane)
+            return
+        pairs = []
+        for i in range(0, n_rows, 2):
+            term = b.fmul(factors[i], xs[i])
+            pairs.append(emit.multiply_add(b, factors[i + 1], xs[i + 1], term))
         emit.store(b, b.fadd(gradient, emit.tree_sum(b, pairs)), g, lane)
 
     def add_block(index: Value) -> None:
         rows, offsets = block(index)
-        sr = residuals.of_products(emit.row_sums(b, dots.get(b)), rows)
-        factors = [emit.splat_element(b, sr, i, count) for i in range(BLOCK_ROWS)]
-        dots.clear(b)
-        # After the last block come the products of that block again, which no one asks for.
+        # After the last block comes that block again: products that no one asks for.
         _, following = block(emit.smaller(b, b.add(index, const(1)), b.sub(n_blocks, const(1))))
+        if in_two:
+            half = n_rows // 2
+            for_vectors(following[:half], partial(add_products, offsets))
+            following = following[half:]
+        sr = residuals.of_products(products(), rows)
+        factors = [emit.splat_element(b, sr, i, count) for i in range(n_rows)]
+        dots.clear(b)
 
-        def work(lane: Value, j: Value) -> None:
-            add_products(following, lane, j)
-            add_gradient(factors, offsets, lane, j)
+        def work(lane: Value, j: Value, part: int) -> None:
+            if copied:
+                xs = [emit.load(b, copies, copy(i, lane), count, scalar) for i in range(n_rows)]
+            else:
+                xs = [features(offset, j) for offset in offsets]
+            if not in_two:
+                add_products(following, lane, j, part)
+            add_gradient(factors, xs, lane)
 
         for_vectors(following, work)
 
@@ -164,10 +212,11 @@ def add_row_blocks(
         emit.add_to_memory(b, b.load(b.gep(sums, [lane])), out.data, place)
 
     for_features(pad)
-    with b.if_then(b.icmp_signed(">", n_blocks, const(0))):
-        _, first_offsets = block(const(0))
-        for_vectors(first_offsets, lambda lane, j: add_products(first_offsets, lane, j))
-    run = ROWS_A_RUN[scalar] // BLOCK_ROWS
+    if not in_two:
+        with b.if_then(b.icmp_signed(">", n_blocks, const(0))):
+            _, first_offsets = block(const(0))
+            for_vectors(first_offsets, partial(add_products, first_offsets))
+    run = ROWS_A_RUN[scalar] // n_rows
     with emit.loop(b, const(0), n_blocks, run) as first:
         stop = emit.smaller(b, b.add(first, const(run)), n_blocks)
         with emit.loop(b, first, stop) as index:

@@ -1,0 +1,63 @@
+"""How contiguous rows of many features are read: how many at a time, and how again."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from fastgd.backends.numba import _emit as emit
+
+
+class Form(NamedTuple):
+    """How many rows to take at a time, and what is read again.
+
+    `copied`: copies of them, converted. `long`: rows too long for that, which need not share the
+    loop with the rows before unless they are converted.
+    """
+
+    rows: int
+    copied: bool = False
+    long: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of the kernel."""
+        if self.long:
+            return "long_rows"
+        return f"copied_rows_by_{self.rows}" if self.copied else f"rows_by_{self.rows}"
+
+
+LONG = Form(4, long=True)
+FORMS = (Form(4), Form(2), Form(4, copied=True), Form(2, copied=True), Form(1, copied=True), LONG)
+
+# The longest rows that are copied, by bytes of an element: copies of longer ones do not fit into
+# the nearest cache of 48 KB together with coefficients and gradient. Of float32, in double
+# precision, 1500 features take 0.8 of the time by copies, and 1800 twice as long.
+MOST_COPIED_BYTES = {4: 6000, 8: 8000}
+# The shortest: of 33 features of float32, copies take 0.95 to 1.2 times as long from run to run; 48
+# are 1.1 times as fast by copies.
+LEAST_COPIED_BYTES = 160
+# The longest rows that are taken by fours, and by twos: fewer at a time leave room in that cache.
+# Float32, one thread, of the limit, in double precision: 150 features by fours 0.94, by twos 0.98;
+# 500 by twos 0.98, one by one 0.97; 1000 0.72 and 0.93. In single precision, 700: 0.92 and 0.99.
+MOST_BYTES_OF_FOUR, MOST_BYTES_OF_TWO = 640, 2048
+
+
+def choose_form(d: int, size: int, gaps: bool) -> Form:
+    """The fastest form for rows of `d` elements of `size` bytes, which may have gaps between them.
+
+    With AVX-512 a copy is faster than reading the same again (float32, one thread, 100 to 1000
+    features, against four rows with no copy: 1.1 to 1.3 times in double precision, 1.05 to 1.25 in
+    single), but not in rows with gaps, of 64 to 300 features. The number at a time, by which sums
+    are ordered, does not depend on gaps, although in single precision those rows are best taken by
+    fours (200 to 1400 features of X[::2] and X[:, :k]: 0.85 to 0.95 of the speed so; in double
+    precision, 1000 features: 1.0 to 1.4).
+    """
+    row_bytes = d * size
+    if emit.REGISTER_BYTES < 64:
+        return Form(4)
+    if row_bytes > MOST_COPIED_BYTES[size]:
+        return LONG
+    if row_bytes > MOST_BYTES_OF_TWO:
+        return Form(1, copied=True)
+    copied = not gaps and row_bytes >= LEAST_COPIED_BYTES
+    return Form(4 if row_bytes <= MOST_BYTES_OF_FOUR else 2, copied)
