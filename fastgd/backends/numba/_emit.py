@@ -362,16 +362,20 @@ def prefetch_address(b: Builder, address: Value) -> None:
     _fetch(b, b.inttoptr(address, BYTE.as_pointer()))
 
 
-def prefetch_at(b: Builder, pointer: Value, index: Value) -> None:
-    """Have ``pointer[index]`` fetched into cache, whether or not there is such an element."""
-    _fetch(b, b.bitcast(b.gep(pointer, [index]), BYTE.as_pointer()))
+def prefetch_at(b: Builder, pointer: Value, index: Value, nearest: bool = True) -> None:
+    """Have ``pointer[index]`` fetched into cache, whether or not there is such an element.
+
+    Into the nearest or, at least, the second.
+    """
+    _fetch(b, b.bitcast(b.gep(pointer, [index]), BYTE.as_pointer()), nearest)
 
 
-def _fetch(b: Builder, address: Value) -> None:
+def _fetch(b: Builder, address: Value, nearest: bool = True) -> None:
     pointer = BYTE.as_pointer()
     kind = ir.FunctionType(ir.VoidType(), [pointer, I32, I32, I32])
     function = cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0")
-    numbers = [ir.Constant(I32, number) for number in (0, 3, 1)]  # to read, nearest, data
+    locality = 3 if nearest else 2
+    numbers = [ir.Constant(I32, number) for number in (0, locality, 1)]  # to read, how near, data
     b.call(function, [address, *numbers])
 
 

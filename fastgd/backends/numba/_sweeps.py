@@ -26,6 +26,11 @@ TILE_ROWS = VECTORS * LANES
 # Of 16 columns, rows of a tile are fetched ahead: 8 KB of float32. 12 columns ahead, 1000 columns
 # took 1.2 times as long in one thread, and 32 ahead 1.15 times.
 ROWS_AHEAD = 16 * TILE_ROWS
+# Columns that begin so close to a multiple of a page behind each other share a few places of the
+# nearest cache, which holds no more than eight or twelve: rows are fetched into the second then.
+# One thread, 1000 columns of 102,397 rows, and of 131,072: 1.15 to 1.3 times as fast. With 64 bytes
+# between, 0.95 times.
+PAGE_BYTES, CLOSE_BYTES = 4096, 32
 # Columns whose products are added up by themselves: in float32 the error of a sum grows with its
 # terms.
 COLUMNS_A_SUM = 16
@@ -48,6 +53,8 @@ class Sweeps:
         self._d = cgutils.unpack_tuple(b, self._X.shape, 2)[1]
         step = cgutils.unpack_tuple(b, self._X.strides, 2)[1]
         self._stride = b.sdiv(step, const(emit.size(self._stored)))
+        offset = b.and_(b.add(step, const(CLOSE_BYTES)), const(PAGE_BYTES - 1))
+        self._close = b.icmp_signed("<=", offset, const(2 * CLOSE_BYTES))
         self._gradients = room.data
         rest = b.gep(room.data, [b.mul(self._d, const(LANES))])
         self._weighed = b.bitcast(rest, self._scalar.as_pointer())
@@ -106,8 +113,11 @@ class Sweeps:
         b, rows, line = self._b, vectors * LANES, emit.LINE_BYTES // emit.size(self._stored)
         j, row = b.load(self._column), b.load(self._row)
         place = b.add(b.mul(j, self._stride), row)
-        for k in range(line - 1, rows, line):
-            emit.prefetch_at(b, self._X.data, b.add(place, const(k)))
+        with b.if_else(self._close) as branches:
+            for branch, nearest in zip(branches, (False, True), strict=True):
+                with branch:
+                    for k in range(line - 1, rows, line):
+                        emit.prefetch_at(b, self._X.data, b.add(place, const(k)), nearest)
         following = b.add(j, const(1))
         at_end = b.icmp_signed("==", following, self._d)
         b.store(b.select(at_end, const(0), following), self._column)
