@@ -21,7 +21,7 @@ protect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
 # Around vectors, tiles and blocks of rows; from one feature to more than a page of them.
 ROWS = (1, 2, 7, 8, 9, 15, 16, 17, 18, 33, 66)
-WIDTHS = (1, 2, 3, 5, 9, 16, 17, 33, 65, 1537)
+WIDTHS = (1, 2, 3, 5, 7, 9, 16, 17, 23, 33, 65, 200, 700, 1537)
 
 
 def guarded(shape, dtype, order="C", at_end=True):

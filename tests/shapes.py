@@ -56,12 +56,12 @@ SHAPES = (
     Shape(5, "F", "column_tiles"),
     Shape(16, "F", "column_tiles"),
     Shape(22, "F", "column_tiles"),
-    Shape(24, "F", "column_blocks"),
-    Shape(60, "F", "fewer_abreast"),
+    Shape(33, "F", "column_blocks"),
+    Shape(60, "F", "column_blocks_by_4"),
     Shape(200, "F", "column_runs"),
     Shape(500, "F", "column_sweeps"),
 )
-FEW = ("F1", "C3", "C9", "C33", "C64", "C200", "C515", "C530", "F16", "F24", "F60", "F200", "F500")
+FEW = ("F1", "C3", "C9", "C33", "C64", "C200", "C515", "C530", "F16", "F33", "F60", "F200", "F500")
 # A vector and its tail for every kernel: few, since each is compiled in every variant.
 FEW_SHAPES = tuple(shape for shape in SHAPES if str(shape) in FEW)
 

@@ -17,7 +17,7 @@ from fastgd._problem import Problem, as_problem
 from fastgd._threads import Team
 from fastgd.backends.numba import _choice, _columns
 from fastgd.backends.numba._choice import choose_kernel, pass_rows
-from fastgd.backends.numba._row_forms import choose_form
+from fastgd.backends.numba._row_forms import FORMS, choose_form
 
 # Not by a filter in the call, which would be no other thread's.
 pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
@@ -105,7 +105,9 @@ class TestTheTableOfShapes:
     @pytest.mark.parametrize("size", [4, 8])
     def test_takes_as_many_rows_at_a_time_with_gaps(self, size):
         for d in range(33, 2000):
-            assert choose_form(d, size, True).rows == choose_form(d, size, False).rows
+            forms = choose_form(d, size, True), choose_form(d, size, False)
+            assert forms[0].rows == forms[1].rows
+            assert set(forms) <= set(FORMS)
 
     @everything
     def test_has_several_groups(self, small_groups, shape, variant):
@@ -143,9 +145,12 @@ class TestOfOnePass:
         for shape in FEW_SHAPES:
             X, y, weight = some(shape)
             coef = np.linspace(-1.0, 1.0, shape.d)
-            value = mse_and_gradient(X, y, coef, 0.25, sample_weight=weight, n_threads=3)
             exact = evaluate(X, y, coef, 0.25, weight)
-            assert_evaluation(value, exact, TOLERANCE["double"])
+            for precision in ("double", "single"):
+                value = mse_and_gradient(
+                    X, y, coef, 0.25, sample_weight=weight, n_threads=3, precision=precision
+                )
+                assert_evaluation(value, exact, TOLERANCE[precision])
 
     @pytest.mark.parametrize("shape", FEW_SHAPES, ids=str)
     def test_for_eight_callers_at_once(self, shape):
@@ -257,11 +262,13 @@ class TestOfOneArrayInManyPlaces:
         assert bits(longer, y, weight) == expected
 
     @pytest.mark.parametrize("shape", FEW_ROWS, ids=str)
-    def test_in_double_precision_data(self, shape):
-        X, y, weight = some(shape, "f8")
-        expected = bits(X, y, weight)
-        for name, place in LAYOUTS.items():
-            assert bits(place(X), place(y), place(weight)) == expected, name
+    def test_of_numbers_that_are_not_converted(self, shape):
+        for dtype, precision in (("f8", "double"), ("f4", "single")):
+            X, y, weight = some(shape, dtype)
+            expected = bits(X, y, weight, precision=precision)
+            for name, place in LAYOUTS.items():
+                found = bits(place(X), place(y), place(weight), precision=precision)
+                assert found == expected, (name, dtype)
 
     def test_in_one_dimension(self):
         x, y, weight = some(SHAPES[0])

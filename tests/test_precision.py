@@ -84,7 +84,7 @@ kinds_of_data = pytest.mark.parametrize("make", DATA, ids=lambda make: make.__na
 def layouts_of(x):
     """The rows of `x` for each kernel, to name and X; of equal size whatever the kernel."""
     yield "1-D", x, -0.7
-    rows, columns = (3, 9, 17, 64, 200), (2, 9, 24)
+    rows, columns = (3, 9, 17, 64, 200, 515, 1600), (2, 9, 33, 100, 300)
     for d, order in [*((d, "C") for d in rows), *((d, "F") for d in columns)]:
         if len(x) >= 10 * d:
             X = np.array(x[: len(x) // d * d].reshape(-1, d), order=order)

@@ -20,7 +20,7 @@ from fastgd._problem import Problem
 from fastgd._threads import Team, available_threads
 from fastgd.backends import ColumnStatistics, RawMoments, Sums
 from fastgd.backends.numba import _choice
-from fastgd.backends.numba._choice import block_rows, choose_kernel, pass_rows
+from fastgd.backends.numba._choice import choose_kernel, pass_rows, whole_rows
 from fastgd.backends.numba._compile import compiled
 from fastgd.backends.numba._exact import read_exactly
 from fastgd.backends.numba._moments import read_moments
@@ -58,7 +58,7 @@ class Pass:
         self._block = self._length
         if self._targets:
             rows = TARGETS_BLOCK_BYTES // (self._n_features * X.itemsize)
-            block = block_rows(problem)
+            block = whole_rows(problem)
             self._block = max(block, rows // block * block)
         self._n_groups = -(-self._n_samples // self._length)
         threaded = self._n_groups > 1 and X.nbytes >= _choice.THREADING_BYTES

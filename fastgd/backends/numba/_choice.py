@@ -11,7 +11,7 @@ from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._assemble import Kernel
 from fastgd.backends.numba._row_forms import choose_form
 
-MOST_TILE_COLUMNS = 22
+MOST_TILE_COLUMNS = 32 if emit.REGISTER_BYTES == 64 else 22
 # Registers of AVX-512, which are long and many, make other kernels worth while, as measured there.
 LEAST_FEWER_ABREAST, LEAST_SWEPT_BYTES = (
     (96, 1152) if emit.REGISTER_BYTES == 64 else (sys.maxsize, sys.maxsize)
@@ -45,19 +45,22 @@ def choose_kernel(problem: Problem) -> Choice:
     """The fastest kernel for the layout and the number of features, as measured.
 
     Float32 in double precision, 410 MB: see ``python -m bench.bandwidth``. Tiles of rows take the
-    least work of up to 6 features (one thread, 5: 0.74 of the limit, and 0.47 by short rows; 8:
-    0.73 and 0.77); then transposing them costs more than adding up each row by itself. That, with
-    the number of features fixed, is faster than blocks of rows of any length, 1.1 to 1.7 times from
-    17 to 32 features, but each number of them takes a kernel of its own. Gaps between rows (slices)
-    change no order of sums, so that bits do not hang on them.
+    least work of up to 6 features (one thread, AVX2, 5: 0.74 of the limit, and 0.47 by short rows;
+    8: 0.73 and 0.77); then transposing them costs more than adding up each row by itself. That,
+    with the number of features fixed, is faster than blocks of rows of any length, 1.1 to 1.7 times
+    from 17 to 32 features, but each number of them takes a kernel of its own. Gaps between rows
+    (slices) change no order of sums, so that bits do not hang on them.
+
+    Of columns, tiles take the least work, but hardware follows some twenty streams and no more.
+    Against blocks of them, tiles are 1.2 times as fast at 20 and at 22 (one thread, AVX2, 22: 0.55
+    of the limit, and 0.46), 0.9 at 24, where in single precision it is 0.75, and 0.6 at 32. With
+    AVX-512, 23 to 28 are 1.4 to 1.9 times as fast in one thread (24: 0.94 of the limit, and 0.66),
+    1.1 to 1.2 times in two, 32 1.2 times and level, 40 1.2 and 0.94 times; in single precision 24
+    to 32 are 1.1 to 1.3 times as fast in one thread, and 0.86 to 0.97 times in two.
 
     With AVX-512, sweeps of 300 columns are 1.2 times as fast as blocks in one thread, and level in
     two; of 192 to 256 columns 0.75 to 1.2 times, as their distance in memory has it; of 32 to 48 as
-    little as 0.6. Of float64, blocks of 270 columns no longer fit into cache.
-
-    Of columns, tiles take the least work, but hardware follows some twenty streams and no more.
-    Against blocks of them, tiles are 1.2 times as fast at 20 and at 22 (one thread, 22: 0.55 of
-    the limit, and 0.46), 0.9 at 24, where in single precision it is 0.75, and 0.6 at 32.
+    little as 0.6.
     """
     X, d = problem.X, problem.n_features
     if X.strides[0] == X.itemsize:
@@ -77,7 +80,7 @@ def choose_kernel(problem: Problem) -> Choice:
 def _column_blocks(d: int) -> Kernel:
     if d > _columns.MOST_BLOCKED_COLUMNS:
         return _kernels.COLUMN_RUNS
-    return _kernels.COLUMN_BLOCKS if d < LEAST_FEWER_ABREAST else _kernels.FEWER_ABREAST
+    return _kernels.COLUMN_BLOCKS if d < LEAST_FEWER_ABREAST else _kernels.COLUMN_BLOCKS_BY_4
 
 
 def group_rows(problem: Problem) -> int:
@@ -99,15 +102,15 @@ def pass_rows(problem: Problem) -> int:
     rows = group_rows(problem)
     if X.strides[0] != X.itemsize or d <= MOST_TILE_COLUMNS:
         return rows
-    run, block = _columns.LEAST_RUN_ROWS, block_rows(problem)
+    run, block = _columns.LEAST_RUN_ROWS, whole_rows(problem)
     if d <= _columns.MOST_BLOCKED_COLUMNS and not _is_swept(problem):
         return max(rows, _whole(block, min(run, -(-n // SHARES))))
     n_runs = max(1, n // run // SHARES) * SHARES
     return _whole(block, max(rows, -(-n // n_runs)))
 
 
-def block_rows(problem: Problem) -> int:
-    """Rows that kernels like to have multiples of."""
+def whole_rows(problem: Problem) -> int:
+    """Rows of which groups are multiples, for the kernel to have no rest in each."""
     return _sweeps.TILE_ROWS if _is_swept(problem) else GROUP_ROWS
 
 

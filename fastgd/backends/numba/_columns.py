@@ -23,8 +23,9 @@ from fastgd.backends.numba._residuals import Residuals
 COLUMNS_ABREAST, FEWER_ABREAST = 8, 4
 FEWER_LANES = 8
 # Rows of a block: so many that it takes half of the second cache, but not too short runs of each
-# column. Two threads, double: 1900 columns come 1.3 times as fast as in blocks of 1024 rows and
-# 400 KB, 1000 columns 1.05 times as fast as in blocks of 256 rows; 24 to 300 columns are level.
+# column. (With AVX-512, rows as long as `_choice.LEAST_SWEPT_BYTES` are swept instead, in groups of
+# LEAST_RUN_ROWS and more.) Two threads, double: 1900 columns come 1.3 times as fast as in blocks of
+# 1024 rows and 400 KB, 1000 columns 1.05 times as fast as in blocks of 256; 24 to 300 are level.
 LEAST_BLOCK_ROWS, BLOCK_BYTES = 512, 200 << 10
 # Of more columns no cache holds a block, and both reads are from memory, in long runs of each: 5000
 # columns, one thread: 0.40 of the limit in blocks of 1024 rows, 0.53 of 4096. Groups of rows are
@@ -47,7 +48,7 @@ def block_rows(d: int, itemsize: int) -> int:
 
 
 def turn_rows(context: Any, signature: Any) -> tuple[int, int]:
-    """Rows that a turn of the loops takes, a register of them as stored, and rows of its vectors.
+    """Rows that a turn of the loops takes, a register as stored or half of one, and of its vectors.
 
     Where float32 is converted, registers of 64 bytes are left half empty: 24 to 80 columns come 1.1
     to 1.2 times as fast so in one thread, and level in two. Float32 that is not, 0.9 times.

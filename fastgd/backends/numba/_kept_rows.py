@@ -21,9 +21,9 @@ from fastgd.backends.numba._rows import ROWS_A_RUN, place_to_fetch
 # Rows are read as two streams far apart. One thread, float32 in main memory: 7 to 13 features were
 # read at 0.84 to 0.94 of the limit in one stream, and at 0.90 to 0.99 so.
 STREAMS = 2
-# How far ahead each is fetched. Rows with gaps between them took up to 1.15 times as long by 4096
-# and 8192 bytes of their own as by 2048.
-BYTES_AHEAD, GAP_BYTES_AHEAD = emit.BYTES_IN_FLIGHT // STREAMS, 2048
+# How far ahead rows with gaps between them are fetched, in bytes of their own: by 4096 and 8192
+# they took up to 1.15 times as long.
+GAP_BYTES_AHEAD = 2048
 # Rows of a block of each stream: two blocks of eight rows of up to 16 features fill the registers.
 # 17 to 32 features were 1.05 to 1.15 times as fast in blocks of four rows.
 FEW_FEATURES, MOST_ROWS, LEAST_ROWS = 16, 8, 4
@@ -73,7 +73,8 @@ def add_rows(
     for place in range(0, 2 * rows_at_once(d), n_rows):
         emit.store(b, emit.zero(scalar, n_rows), room, const(place))
     size = emit.size(stored)
-    later = place_to_fetch(b, X, stride, const(d), size, BYTES_AHEAD, GAP_BYTES_AHEAD)
+    ahead = emit.BYTES_IN_FLIGHT // STREAMS
+    later = place_to_fetch(b, X, stride, const(d), size, ahead, GAP_BYTES_AHEAD)
 
     def read(row: Value) -> list[list[Value]]:
         """A block of rows from `row` on."""

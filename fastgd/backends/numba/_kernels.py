@@ -99,7 +99,7 @@ def write_column_blocks(context: Any, b: Builder, signature: Any, args: Any) -> 
     _write_columns(context, b, signature, args, True, _columns.COLUMNS_ABREAST)
 
 
-def write_fewer_abreast(context: Any, b: Builder, signature: Any, args: Any) -> None:
+def write_column_blocks_by_4(context: Any, b: Builder, signature: Any, args: Any) -> None:
     """What `write_column_blocks` does, in fewer columns at a time."""
     _write_columns(context, b, signature, args, True, _columns.FEWER_ABREAST)
 
@@ -172,6 +172,6 @@ COLUMN_TILES = Kernel("column_tiles", write_column_tiles)
 SHORT_ROWS = Kernel("short_rows", write_short_rows)
 ROW_BLOCKS = {form: Kernel(form.name, partial(write_row_blocks, form=form)) for form in FORMS}
 COLUMN_BLOCKS = Kernel("column_blocks", write_column_blocks)
-FEWER_ABREAST = Kernel("fewer_abreast", write_fewer_abreast)
+COLUMN_BLOCKS_BY_4 = Kernel("column_blocks_by_4", write_column_blocks_by_4)
 COLUMN_RUNS = Kernel("column_runs", write_column_runs)
 COLUMN_SWEEPS = Kernel("column_sweeps", write_column_sweeps)

@@ -35,8 +35,6 @@ MOST_SUMS = 24
 # Vectors behind the first are put into cache so many rows before their features are read there:
 # LLVM would else take these out of the register. 8 rows are level, 16 up to 1.07 times as slow.
 ROWS_BEFORE = 4
-# How far ahead rows are fetched: by 2048 and 8192 bytes they are as fast or a little slower.
-BYTES_AHEAD = 4096
 
 
 class Product(NamedTuple):
@@ -122,7 +120,7 @@ class _Sums(TileSums):
                     self._add_row(sums, part * len(each), each, first, i)
 
     def _fetch_later(self, row: Value) -> None:
-        ahead = const(BYTES_AHEAD // (self._d * emit.size(self._types[0])))
+        ahead = const(emit.BYTES_IN_FLIGHT // (self._d * emit.size(self._types[0])))
         later = self._b.mul(self._b.add(row, ahead), self._strides[0])
         self._fetch(self._X, 0, later, self._d)
 

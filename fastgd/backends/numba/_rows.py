@@ -22,14 +22,12 @@ from fastgd.backends.numba._row_forms import Form
 # Runs of sums: at most 64 rows in float32, then float64; and so many in float64, for a single run
 # over a hundred million equal terms would be off by 1e-11.
 ROWS_A_RUN = {emit.SINGLE: 64, emit.DOUBLE: 4096}
-BLOCK_ROWS = 4
 # Rows are fetched so far ahead: float32 in main memory, 7 to 5000 features, come 1.0 to 1.25 times
 # as fast so, in one thread and in two; 512 and 1024 bytes do as well, and in 1536 32 features in
 # huge pages took 1.15 times as long. (With AVX-512, see `_emit.BYTES_IN_FLIGHT`.)
 BYTES_AHEAD = 768
 # Rows with gaps between them. With AVX2, those of four lines and more; 1536 and 3072 bytes ahead
-# are level. With AVX-512, all: 16 and 24 features of X[::2] and X[:, :k] are 1.1 to 1.25 times as
-# fast, most of all by 3072 bytes.
+# are level. With AVX-512, all.
 GAP_BYTES_AHEAD, LEAST_ROW_BYTES = (
     (3072, 0) if emit.REGISTER_BYTES == 64 else (1536, 4 * emit.LINE_BYTES)
 )
@@ -87,13 +85,13 @@ def add_row_blocks(
     in_turns = b.sub(d, b.srem(d, const(turn)))
     ahead = emit.bytes_ahead(n_rows, BYTES_AHEAD)
     gap_ahead = SINGLE_GAP_BYTES_AHEAD if n_rows == 1 else GAP_BYTES_AHEAD
-    later = place_to_fetch(b, X, stride, d, emit.size(stored), ahead, gap_ahead)
     # Two loops over a block of rows, its products and its gradient, each of which fetches half of
     # the next block, instead of one over two blocks: of 1700 to 10000 features, 1.02 to 1.1 times
     # as fast (one thread and two), but 0.95 where features are converted.
     in_two = form.long and stored == scalar
-    if in_two:
-        later = X.data
+    later = X.data
+    if not in_two:
+        later = place_to_fetch(b, X, stride, d, emit.size(stored), ahead, gap_ahead)
     tail = b.sub(d, b.srem(d, const(count)))
     has_tail = b.icmp_signed("!=", tail, d)
     # The last vector overlaps the one before; the coefficients of what it repeats are 0, and what

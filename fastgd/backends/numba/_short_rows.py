@@ -16,7 +16,9 @@ from numba.core import cgutils
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._emit import Builder, Value, const
 from fastgd.backends.numba._residuals import Residuals
-from fastgd.backends.numba._rows import BLOCK_ROWS, ROWS_A_RUN, place_to_fetch
+from fastgd.backends.numba._rows import ROWS_A_RUN, place_to_fetch
+
+BLOCK_ROWS = 4
 
 
 def rows_at_once(_: int) -> int:
