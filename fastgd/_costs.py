@@ -11,7 +11,8 @@ from fastgd._settings import Settings
 
 # What collecting the moments costs, in reads of X by the fused kernel: "over_epoch" of ``python -m
 # bench.moments`` (float32 of 400 MB, double precision, all threads) was 1.0 for 2 features, 1.4 for
-# 8, 1.8 to 2.1 for 16, 3.1 for 32, 8 to 10 for 100, 23 for 300 and 80 to 93 for 1,000.
+# 8, 1.8 to 2.1 for 16, 3.1 for 32, 8 to 10 for 100, 23 for 300 and 80 to 93 for 1,000 with AVX2;
+# 1.0, 1.1 to 1.2, 1.4, 2.5, 5 to 6, 13 to 15 and 44 to 57 with AVX-512.
 READS_AT_LEAST = 1.0
 READS_A_FEATURE = 1 / 11
 
