@@ -15,6 +15,7 @@ from typing import Any
 from numba.core import cgutils
 
 from fastgd.backends.numba import _emit as emit
+from fastgd.backends.numba import _exchange as exchange
 from fastgd.backends.numba._emit import Builder, Value, const
 from fastgd.backends.numba._residuals import Residuals
 
@@ -110,5 +111,5 @@ def add_column_tiles(
                 add_gradient(j, v)
         end_run()
     for j, value in enumerate(totals.get(b)):
-        emit.add_to_memory(b, emit.total(b, value), out.data, const(j))
+        emit.add_to_memory(b, exchange.total(b, value), out.data, const(j))
     residuals.add_to(out.data, const(d))

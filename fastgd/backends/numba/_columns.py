@@ -13,6 +13,7 @@ from typing import Any
 from numba.core import cgutils
 
 from fastgd.backends.numba import _emit as emit
+from fastgd.backends.numba import _exchange as exchange
 from fastgd.backends.numba._emit import Builder, Value, const
 from fastgd.backends.numba._residuals import Residuals
 
@@ -156,7 +157,7 @@ def add_column_blocks(
             for_vectors(begin, end, later, add)
             sums.move_to(b, gradients)
         for k, value in zip(columns, gradients.get(b), strict=True):
-            emit.add_to_memory(b, emit.total(b, value), out.data, k)
+            emit.add_to_memory(b, exchange.total(b, value), out.data, k)
 
     def weigh_residuals(first_row: Value, length: Value) -> None:
         def weigh(i: Value) -> None:

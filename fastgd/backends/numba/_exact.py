@@ -20,6 +20,7 @@ from fastgd._double_double import DoubleDouble
 from fastgd._problem import Problem
 from fastgd._threads import ordered_sum
 from fastgd.backends.numba import _emit as emit
+from fastgd.backends.numba import _exchange as exchange
 from fastgd.backends.numba import _pack
 from fastgd.backends.numba._assemble import Kernel
 from fastgd.backends.numba._compile import compiled
@@ -114,8 +115,8 @@ def _emit_products(context: Any, b: Builder, signature: Any, args: Any, kind: st
 
     def _merge(place: Value, total: Value, errors: Value) -> None:
         while total.type.count > 1:
-            total, error = _two_sum(b, *emit.halves(b, total))
-            first, second = emit.halves(b, errors)
+            total, error = _two_sum(b, *exchange.halves(b, total))
+            first, second = exchange.halves(b, errors)
             errors = b.fadd(b.fadd(first, second), error)
         first = ir.Constant(emit.I32, 0)
         total, errors = b.extract_element(total, first), b.extract_element(errors, first)

@@ -13,6 +13,7 @@ from typing import Any
 from numba.core import cgutils
 
 from fastgd.backends.numba import _emit as emit
+from fastgd.backends.numba import _exchange as exchange
 from fastgd.backends.numba._emit import Builder, Value, const
 
 # Features whose sums fit in registers, beside what is added to them.
@@ -46,9 +47,9 @@ def _as_columns(b: Builder, parts: list[Value]) -> list[Value]:
     """
     d, count = len(parts), parts[0].type.count
     if not d & (d - 1):
-        return emit.exchanged(b, parts)
+        return exchange.exchanged(b, parts)
     rest = emit.zero(parts[0].type.element, count)
-    whole = emit.end_to_end(b, parts + [rest] * ((1 << d.bit_length()) - d))
+    whole = exchange.end_to_end(b, parts + [rest] * ((1 << d.bit_length()) - d))
     return [emit.pick(b, whole, whole, range(j, d * count, d)) for j in range(d)]
 
 
@@ -83,7 +84,7 @@ def _emit_tiles(context: Any, b: Builder, signature: Any, args: Any, by_columns:
         width = 1 << (d - 1).bit_length()
         offsets = [b.mul(stride, b.add(row, const(i))) for i in order]
         rows = [emit.load(b, X.data, offset, width, stored) for offset in offsets]
-        return [emit.convert(b, each, emit.DOUBLE) for each in emit.transposed(b, rows)[:d]]
+        return [emit.convert(b, each, emit.DOUBLE) for each in exchange.transposed(b, rows)[:d]]
 
     # Of each stream, rows of several features are almost all; a column is as much as y.
     n_streams = STREAMS * (d + 1 if by_columns or d == 1 else 1)
@@ -146,7 +147,7 @@ def _emit_tiles(context: Any, b: Builder, signature: Any, args: Any, by_columns:
     for (i, j), value in zip(places * sets, totals.get(b), strict=True):
         # In the order of rows: slices and columns are added up so, too, with the same bits.
         ordered = emit.pick(b, value, value, [order.index(lane) for lane in range(half)])
-        emit.add_to_memory(b, emit.total(b, ordered), out.data, const(i * (n_columns + 1) + j))
+        emit.add_to_memory(b, exchange.total(b, ordered), out.data, const(i * (n_columns + 1) + j))
     return context.get_dummy_value()
 
 

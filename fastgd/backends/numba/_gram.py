@@ -7,6 +7,7 @@ from typing import Any
 from numba.core import cgutils
 
 from fastgd.backends.numba import _emit as emit
+from fastgd.backends.numba import _exchange as exchange
 from fastgd.backends.numba._emit import Builder, Value, const
 
 # A block is of LEFT by RIGHT columns: its sums, the left columns and one right one fill the
@@ -96,7 +97,7 @@ def add_products(context: Any, b: Builder, signature: Any, args: Any) -> Value:
             place = b.add(b.mul(b.add(left, const(k)), n_columns), right)
             while first < n_right:  # as many at once as come from whole vectors
                 number = 1 << (n_right - first).bit_length() - 1
-                totals = emit.row_sums(b, values[k * n_right + first :][:number])
+                totals = exchange.row_sums(b, values[k * n_right + first :][:number])
                 totals = emit.convert(b, totals, emit.DOUBLE)
                 offset = b.add(place, const(first))
                 before = emit.load(b, out.data, offset, number, emit.DOUBLE)

@@ -14,6 +14,7 @@ from llvmlite import ir
 from numba.core import cgutils
 
 from fastgd.backends.numba import _emit as emit
+from fastgd.backends.numba import _exchange as exchange
 from fastgd.backends.numba._emit import Builder, Value, const
 from fastgd.backends.numba._residuals import Residuals
 from fastgd.backends.numba._rows import ROWS_A_RUN, place_to_fetch
@@ -97,7 +98,7 @@ def add_rows(
             for xv, wv in zip(x[1:], w[1:], strict=True):
                 dot = emit.multiply_add(b, xv, wv, dot)
             dots.append(dot)
-        return emit.row_sums(b, dots)
+        return exchange.row_sums(b, dots)
 
     def residuals_of(stream: int, turn: Value) -> Value:
         """Where the residuals are that a turn of the loop puts into cache."""

@@ -15,6 +15,7 @@ from typing import Any
 from numba.core import cgutils
 
 from fastgd.backends.numba import _emit as emit
+from fastgd.backends.numba import _exchange as exchange
 from fastgd.backends.numba._emit import Builder, Value, const
 from fastgd.backends.numba._pairs import LANES, ROWS, TARGET, Columns, Pass, meanings, passes
 from fastgd.backends.numba._tile_sums import (
@@ -56,7 +57,7 @@ class _Sums(TileSums):
     def _both(self, place: Value, at: Value) -> Value:
         """A column of a block, in both halves of a register."""
         half = self._get(place, at, ROWS)
-        return emit.end_to_end(self._b, [half, half])
+        return exchange.end_to_end(self._b, [half, half])
 
     def add(self, first: Value, n_rows: Value) -> None:
         """Add a tile of rows, while the next is fetched, gaps and all unless they are wide.
@@ -130,7 +131,7 @@ class _Sums(TileSums):
                 root = b.load(b.gep(self._roots, [b.add(i, const(r))]))
                 z = b.fmul(emit.splat(b, root, width), z)
             rows.append(z)
-        return emit.end_to_end(b, rows)
+        return exchange.end_to_end(b, rows)
 
     def _pick(self, rows: Value, each: Pass, columns: Columns, by_rows: bool) -> Value:
         """Two columns of a vector of the rows of a block."""

@@ -13,6 +13,7 @@ from typing import Any
 from numba.core import cgutils
 
 from fastgd.backends.numba import _emit as emit
+from fastgd.backends.numba import _exchange as exchange
 from fastgd.backends.numba._emit import Builder, Value, const
 from fastgd.backends.numba._gram import PACKED_ROWS
 
@@ -55,7 +56,7 @@ def _emit_pack(context: Any, b: Builder, signature: Any, args: Any, layout: str)
         base = b.add(b.mul(b.add(start, i), stride), first)
         offsets = [b.add(base, b.mul(stride, const(k))) for k in range(count)]
         rows = [emit.load(b, X.data, offset, width, stored) for offset in offsets]
-        for k, column in enumerate(emit.transposed(b, rows)[:number]):
+        for k, column in enumerate(exchange.transposed(b, rows)[:number]):
             keep(b.add(first, const(k)), i, column)
 
     if layout == "columns":

@@ -7,6 +7,7 @@ from typing import Any
 from llvmlite import ir
 
 from fastgd.backends.numba import _emit as emit
+from fastgd.backends.numba import _exchange as exchange
 from fastgd.backends.numba._emit import Builder, Value, const
 
 # The first of neighbouring rows, or each row.
@@ -116,5 +117,5 @@ class Residuals:
         """Add the totals to ``out[first:]``."""
         for k, value in enumerate(self._totals.get(self._b)):
             emit.add_to_memory(
-                self._b, emit.total(self._b, value), out, self._b.add(first, const(k))
+                self._b, exchange.total(self._b, value), out, self._b.add(first, const(k))
             )

@@ -15,6 +15,7 @@ from typing import Any
 from numba.core import cgutils
 
 from fastgd.backends.numba import _emit as emit
+from fastgd.backends.numba import _exchange as exchange
 from fastgd.backends.numba._emit import Builder, Value, const
 from fastgd.backends.numba._residuals import Residuals
 from fastgd.backends.numba._row_forms import Form
@@ -153,7 +154,7 @@ def add_row_blocks(
 
     def products() -> Value:
         values = dots.get(b)
-        return emit.row_sums(b, [emit.tree_sum(b, values[i::n_rows]) for i in range(n_rows)])
+        return exchange.row_sums(b, [emit.tree_sum(b, values[i::n_rows]) for i in range(n_rows)])
 
     def add_gradient(factors: list[Value], xs: list[Value], lane: Value) -> None:
         gradient = emit.load(b, g, lane, count, scalar)

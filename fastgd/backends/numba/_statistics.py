@@ -17,6 +17,7 @@ from fastgd._threads import ordered_sum
 from fastgd.backends import ColumnStatistics
 from fastgd.backends.numba import _choice
 from fastgd.backends.numba import _emit as emit
+from fastgd.backends.numba import _exchange as exchange
 from fastgd.backends.numba._assemble import Kernel
 from fastgd.backends.numba._centre import FAR
 from fastgd.backends.numba._choice import group_rows
@@ -115,8 +116,8 @@ def _add_steps(
                     sums.add(b, 2 + half, emit.multiply(b, sz, z))
             values = sums.get(b)
             total, squares = (emit.add(b, values[k], values[k + 1]) for k in (0, 2))
-            emit.add_to_memory(b, emit.total(b, total), out, j)
-            emit.add_to_memory(b, emit.total(b, squares), out, b.add(d, j))
+            emit.add_to_memory(b, exchange.total(b, total), out, j)
+            emit.add_to_memory(b, exchange.total(b, squares), out, b.add(d, j))
 
     (by_columns if layout == "columns" else by_rows)()
 

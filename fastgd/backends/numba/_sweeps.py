@@ -12,6 +12,7 @@ from typing import Any
 from numba.core import cgutils
 
 from fastgd.backends.numba import _emit as emit
+from fastgd.backends.numba import _exchange as exchange
 from fastgd.backends.numba._emit import Builder, Value, const
 from fastgd.backends.numba._residuals import Residuals
 
@@ -82,7 +83,7 @@ class Sweeps:
         b = self._b
         with emit.loop(b, const(0), self._d) as j:
             lanes = emit.load(b, self._gradients, b.mul(j, const(LANES)), LANES, emit.DOUBLE)
-            emit.add_to_memory(b, emit.total(b, lanes), self._out.data, j)
+            emit.add_to_memory(b, exchange.total(b, lanes), self._out.data, j)
         self._residuals.add_to(self._out.data, self._d)
 
     def _sweep(self, vectors: int, row: Value | None, before: Value | None) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from numba.core import cgutils
 
 from fastgd.backends.numba import _emit as emit
+from fastgd.backends.numba import _exchange as exchange
 from fastgd.backends.numba._emit import Builder, Value, const
 from fastgd.backends.numba._residuals import Residuals
 from fastgd.backends.numba._turned import read_columns
@@ -169,6 +170,6 @@ def add_tiles(
             with otherwise:
                 add_rows(stride, gaps=True)
     for j, parts in enumerate(zip(*(each.get(b) for each in totals), strict=True)):
-        emit.add_to_memory(b, emit.total(b, emit.tree_sum(b, parts)), out.data, const(j))
+        emit.add_to_memory(b, exchange.total(b, emit.tree_sum(b, parts)), out.data, const(j))
     for each in residuals:
         each.add_to(out.data, const(d))

@@ -14,6 +14,7 @@ from llvmlite import ir
 from numba.core import cgutils
 
 from fastgd.backends.numba import _emit as emit
+from fastgd.backends.numba import _exchange as exchange
 from fastgd.backends.numba._emit import Builder, Value, const
 
 # What is kept of a tile, 192 bytes a row at most, leaves room in the nearest cache.
@@ -171,7 +172,7 @@ class TileSums(ABC):
         with emit.loop(b, const(0), const(lanes * self._n_sums), lanes) as at:
             value = self._get(self._totals, at)
             for k, some in enumerate(self._parts()):  # in the place of the value
-                part = emit.total(b, emit.pick(b, value, value, some))
+                part = exchange.total(b, emit.pick(b, value, value, some))
                 b.store(part, b.gep(self._totals, [b.add(at, const(k))]))
         places, columns = zip(*self._meanings_of_targets(), *self.meanings(), strict=True)
         one = self._d + 1

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastgd.backends.numba import _emit as emit
+from fastgd.backends.numba import _exchange as exchange
 from fastgd.backends.numba._emit import Builder, Value
 
 # Loads, at (row, first feature, width), that many numbers, in the type to compute in. The first may
@@ -19,7 +20,7 @@ def read_columns(b: Builder, load: Load, scalar: Any, d: int, count: int) -> lis
     A number of the row behind the last is read where d is 3, 7, 11...; nothing else out of the
     tile, if rows do not overlap.
     """
-    part = emit.PART_BYTES // emit.size(scalar)
+    part = exchange.PART_BYTES // emit.size(scalar)
     blended = emit.REGISTER_BYTES == 32
     columns: list[Value] = []
     while len(columns) < d:
@@ -27,10 +28,10 @@ def read_columns(b: Builder, load: Load, scalar: Any, d: int, count: int) -> lis
         if blended and left <= 2 <= d:
             columns += _pair(b, load, d - 2, count, part)[2 - left :]
         elif blended and left > 2 and part == 4:
-            columns += emit.exchanged(b, _gathered(b, load, first, 4, count, part))
+            columns += exchange.exchanged(b, _gathered(b, load, first, 4, count, part))
         else:
             width = 1 << (min(left, 4) - 1).bit_length()
-            columns += emit.transposed(b, [load(i, first, width) for i in range(count)])
+            columns += exchange.transposed(b, [load(i, first, width) for i in range(count)])
     return columns[:d]
 
 
