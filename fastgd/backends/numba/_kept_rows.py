@@ -25,21 +25,23 @@ STREAMS = 2
 # How far ahead rows with gaps between them are fetched, in bytes of their own: by 4096 and 8192
 # they took up to 1.15 times as long.
 GAP_BYTES_AHEAD = 2048
-# Rows of a block of each stream: two blocks of eight rows of up to 16 features fill the registers.
-# 17 to 32 features were 1.05 to 1.15 times as fast in blocks of four rows.
-FEW_FEATURES, MOST_ROWS, LEAST_ROWS = 16, 8, 4
+# Rows of a block of each stream: two blocks of eight rows of 16 numbers each fill the registers.
+# 17 to 32 features of float32, and 9 to 16 of float64, were 1.05 to 1.15 times as fast in blocks of
+# four rows: so, where rows are longer than a line.
+MOST_ROWS, LEAST_ROWS = 8, 4
 # Sums of their own for rows beside each other, so that no addition waits for the one before.
 SUMS_APART = 4
 
 
-def block_rows(d: int) -> int:
+def block_rows(context: Any, signature: Any) -> int:
     """Rows of a block of each stream."""
-    return MOST_ROWS if d <= FEW_FEATURES else LEAST_ROWS
+    size = emit.size(context.get_value_type(signature.args[0].dtype))
+    return MOST_ROWS if signature.args[4].count * size <= emit.LINE_BYTES else LEAST_ROWS
 
 
-def rows_at_once(d: int) -> int:
+def rows_at_once(context: Any, signature: Any) -> int:
     """Rows that a turn of the loop takes."""
-    return STREAMS * block_rows(d)
+    return STREAMS * block_rows(context, signature)
 
 
 def add_rows(
@@ -56,7 +58,7 @@ def add_rows(
     # Vectors are no longer than a row, rounded up; what the last has beyond the row is zero.
     count = min(emit.register_lanes(scalar), 1 << (d - 1).bit_length())
     firsts = range(0, d, count)
-    n_rows, n_vectors = block_rows(d), len(firsts)
+    n_rows, n_vectors = block_rows(context, signature), len(firsts)
     stride = b.sdiv(cgutils.unpack_tuple(b, X.strides, 2)[0], const(emit.size(stored)))
 
     coefs = cgutils.unpack_tuple(b, args[4], d)
@@ -69,9 +71,9 @@ def add_rows(
     sums = [emit.Accumulators(b, scalar, count, n_vectors) for _ in range(apart)]
     # The block that was read last, of each stream, and its residuals in one of two places each.
     kept = [emit.Accumulators(b, scalar, count, n_rows * n_vectors) for _ in range(STREAMS)]
-    room = cgutils.alloca_once(b, scalar, size=2 * rows_at_once(d))
+    room = cgutils.alloca_once(b, scalar, size=2 * STREAMS * n_rows)
     room.align = emit.LINE_BYTES
-    for place in range(0, 2 * rows_at_once(d), n_rows):
+    for place in range(0, 2 * STREAMS * n_rows, n_rows):
         emit.store(b, emit.zero(scalar, n_rows), room, const(place))
     size = emit.size(stored)
     ahead = emit.BYTES_IN_FLIGHT // STREAMS
@@ -124,7 +126,7 @@ def add_rows(
         emit.store(b, sr, residuals_of(stream, turn), const(0))
 
     stream_rows = [b.mul(n_turns, const(n_rows * stream)) for stream in range(STREAMS)]
-    run = ROWS_A_RUN[scalar] // rows_at_once(d)
+    run = ROWS_A_RUN[scalar] // (STREAMS * n_rows)
     with emit.loop(b, const(0), n_turns, run) as first:
         stop = emit.smaller(b, b.add(first, const(run)), n_turns)
         with emit.loop(b, first, stop) as turn:

@@ -76,7 +76,7 @@ def _write_runs(
 
 def write_short_rows(context: Any, b: Builder, signature: Any, args: Any) -> None:
     """Contiguous rows of a vector to a few; coef is a tuple."""
-    rows = _short.rows_at_once(signature.args[4].count)
+    rows = _short.rows_at_once(context, signature)
     _write_runs(context, b, signature, args, _short.add_rows, rows)
 
 

@@ -22,8 +22,8 @@ from fastgd.backends.numba._rows import ROWS_A_RUN, place_to_fetch
 BLOCK_ROWS = 4
 
 
-def rows_at_once(_: int) -> int:
-    """Rows that a turn of the loop takes, of so many features."""
+def rows_at_once(_: Any, __: Any) -> int:
+    """Rows that a turn of the loop takes."""
     return BLOCK_ROWS
 
 
