@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from fastgd.backends.numba._emit import I32, Builder, Value, add, pick, size, zero
+from fastgd.backends.numba._emit import I32, Builder, Value, add, multiply_add, pick, size, zero
 
 PART_BYTES = 16  # of a register: what is exchanged within one is faster than what crosses them
 
@@ -95,3 +95,14 @@ def row_sums(b: Builder, rows: list[Value]) -> Value:
             there = range(sums.type.count // 2)
             sums = add(b, *(pick(b, v, v, there) for v in _alternate(b, sums, rest, part)))
     return sums
+
+
+def row_products(b: Builder, rows: list[list[Value]], w: list[Value]) -> Value:
+    """A vector of len(rows) elements: the product of each row, which is some vectors, with `w`."""
+    dots = []
+    for x in rows:
+        dot = b.fmul(x[0], w[0])
+        for xv, wv in zip(x[1:], w[1:], strict=True):
+            dot = multiply_add(b, xv, wv, dot)
+        dots.append(dot)
+    return row_sums(b, dots)

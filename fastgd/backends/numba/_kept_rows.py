@@ -93,15 +93,6 @@ def add_rows(
             rows.append([emit.convert(b, vector, scalar) for vector in vectors])
         return rows
 
-    def products(rows: list[list[Value]]) -> Value:
-        dots = []
-        for x in rows:
-            dot = b.fmul(x[0], w[0])
-            for xv, wv in zip(x[1:], w[1:], strict=True):
-                dot = emit.multiply_add(b, xv, wv, dot)
-            dots.append(dot)
-        return exchange.row_sums(b, dots)
-
     def residuals_of(stream: int, turn: Value) -> Value:
         """Where the residuals are that a turn of the loop puts into cache."""
         odd = b.and_(turn, const(1))
@@ -122,7 +113,7 @@ def add_rows(
         rows = read(row)
         for index, x in enumerate(vector for vectors in rows for vector in vectors):
             kept[stream].put(b, index, x)
-        sr = residuals.of_products(products(rows), row)
+        sr = residuals.of_products(exchange.row_products(b, rows, w), row)
         emit.store(b, sr, residuals_of(stream, turn), const(0))
 
     stream_rows = [b.mul(n_turns, const(n_rows * stream)) for stream in range(STREAMS)]

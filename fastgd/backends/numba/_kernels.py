@@ -86,27 +86,13 @@ def write_row_blocks(context: Any, b: Builder, signature: Any, args: Any, form: 
     _write_runs(context, b, signature, args, add_blocks, form.rows)
 
 
-def _write_columns(
+def write_columns(
     context: Any, b: Builder, signature: Any, args: Any, cached: bool, abreast: int
 ) -> None:
+    """Contiguous columns, more of them than `write_column_tiles` is for; see `_columns`."""
     rows, _ = _columns.turn_rows(context, signature)
     add_blocks = partial(_columns.add_column_blocks, cached=cached, abreast=abreast)
     _write_runs(context, b, signature, args, add_blocks, rows)
-
-
-def write_column_blocks(context: Any, b: Builder, signature: Any, args: Any) -> None:
-    """Contiguous columns, more of them than `write_column_tiles` is for."""
-    _write_columns(context, b, signature, args, True, _columns.COLUMNS_ABREAST)
-
-
-def write_column_blocks_by_4(context: Any, b: Builder, signature: Any, args: Any) -> None:
-    """What `write_column_blocks` does, in fewer columns at a time."""
-    _write_columns(context, b, signature, args, True, _columns.FEWER_ABREAST)
-
-
-def write_column_runs(context: Any, b: Builder, signature: Any, args: Any) -> None:
-    """Contiguous columns, so many that no cache holds a block of them."""
-    _write_columns(context, b, signature, args, False, _columns.COLUMNS_ABREAST)
 
 
 def write_column_sweeps(context: Any, b: Builder, signature: Any, args: Any) -> None:
@@ -171,7 +157,12 @@ ROW_TILES = Kernel("row_tiles", write_row_tiles)
 COLUMN_TILES = Kernel("column_tiles", write_column_tiles)
 SHORT_ROWS = Kernel("short_rows", write_short_rows)
 ROW_BLOCKS = {form: Kernel(form.name, partial(write_row_blocks, form=form)) for form in FORMS}
-COLUMN_BLOCKS = Kernel("column_blocks", write_column_blocks)
-COLUMN_BLOCKS_BY_4 = Kernel("column_blocks_by_4", write_column_blocks_by_4)
-COLUMN_RUNS = Kernel("column_runs", write_column_runs)
+COLUMN_BLOCKS, COLUMN_BLOCKS_BY_4, COLUMN_RUNS = (
+    Kernel(name, partial(write_columns, cached=cached, abreast=abreast))
+    for name, cached, abreast in (
+        ("column_blocks", True, _columns.COLUMNS_ABREAST),
+        ("column_blocks_by_4", True, _columns.FEWER_ABREAST),
+        ("column_runs", False, _columns.COLUMNS_ABREAST),  # no cache holds a block of so many
+    )
+)
 COLUMN_SWEEPS = Kernel("column_sweeps", write_column_sweeps)

@@ -81,13 +81,8 @@ def add_rows(
     def find_residuals(index: Value) -> None:
         places, rows = block(index)
         fetch(places)
-        dots = []
-        for x in rows:
-            dot = b.fmul(x[0], w[0])
-            for xv, wv in zip(x[1:], w[1:], strict=True):
-                dot = emit.multiply_add(b, xv, wv, dot)
-            dots.append(dot)
-        found.put(b, 0, residuals.of_products(exchange.row_sums(b, dots), places))
+        product = exchange.row_products(b, rows, w)
+        found.put(b, 0, residuals.of_products(product, places))
 
     def add_gradient(index: Value, sr: Value) -> None:
         _, rows = block(index)
