@@ -123,8 +123,9 @@ def yardsticks(
 def kernel_alone(read: Pass, w: NDArray[Any]) -> Callable[[int], Any]:
     """The kernel of a pass over the first n rows, without what Python does around it."""
     coef = read._coef_of_kernel(w)
-    out = np.zeros(len(w) + 3)
-    return lambda stop: read._add_rows(*read._data, coef, 0.5, out, 0, stop)
+    out = np.zeros((1, len(w) + 3))
+    length = read._n_samples
+    return lambda stop: read._add_rows(*read._data, coef, 0.5, out, 0, stop, length)
 
 
 def measure(case: Case, buffer: NDArray[Any], threads: int, seconds: float) -> Row:

@@ -26,13 +26,6 @@ def aligned_empty(size: int) -> NDArray[np.float64]:
     return room[first : first + size]
 
 
-def aligned_zeros(size: int) -> NDArray[np.float64]:
-    """Zeros that begin where a line of the cache does."""
-    room = aligned_empty(size)
-    room.fill(0.0)
-    return room
-
-
 def all_finite(*parts: float | Floats) -> bool:
     """Whether all numbers are finite."""
     return all(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -56,6 +56,20 @@ def _cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
     except (ValueError, ZeroDivisionError):
         return None
     return cpus if cpus > 0 else None
+
+
+def batches(n_groups: int, n_threads: int, most: int) -> Iterator[range]:
+    """All groups, in runs of at most `most` for a thread to take at once.
+
+    What several threads take is half of their share of what is left, so that all end together.
+    """
+    first = 0
+    while first < n_groups:
+        left = n_groups - first
+        share = left if n_threads == 1 else left // (2 * n_threads)
+        stop = first + min(most, max(1, share))
+        yield range(first, stop)
+        first = stop
 
 
 class Team:

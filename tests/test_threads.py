@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from shapes import use_small_groups
 
 from fastgd import _threads, fit, mse_and_gradient
-from fastgd._threads import VARIABLES, Team, _cgroup_quota, available_threads
+from fastgd._threads import VARIABLES, Team, _cgroup_quota, available_threads, batches
 
 
 class TestAvailable:
@@ -95,6 +97,28 @@ class TestQuota:
 
     def test_where_there_is_none(self, tmp_path):
         assert _cgroup_quota(tmp_path) is None
+
+
+class TestBatches:
+    @given(st.integers(1, 300), st.integers(1, 16), st.integers(1, 100))
+    def test_take_every_group_once_in_order(self, n_groups, n_threads, most):
+        runs = list(batches(n_groups, n_threads, most))
+        assert [group for run in runs for group in run] == list(range(n_groups))
+        assert all(1 <= len(run) <= most for run in runs)
+
+    @given(st.integers(1, 300), st.integers(2, 16))
+    def test_leave_each_thread_a_share(self, n_groups, n_threads):
+        left = n_groups
+        for run in batches(n_groups, n_threads, n_groups):
+            assert len(run) <= max(1, left / (2 * n_threads))
+            left -= len(run)
+
+    @pytest.mark.parametrize(("most", "calls"), [(64, 1), (63, 2), (10, 7), (1, 64)])
+    def test_are_as_few_as_may_be_for_one_thread(self, most, calls):
+        assert len(list(batches(64, 1, most))) == calls
+
+    def test_are_much_fewer_than_groups_for_two(self):
+        assert len(list(batches(64, 2, 64))) < 16
 
 
 class TestTeam:

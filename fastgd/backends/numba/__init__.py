@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._arrays import Floats, aligned_zeros
+from fastgd._arrays import Floats, aligned_empty
 from fastgd._double_double import DoubleDouble
 from fastgd._problem import Problem
-from fastgd._threads import Team, available_threads
+from fastgd._threads import Team, available_threads, batches
 from fastgd.backends import ColumnStatistics, RawMoments, Sums
 from fastgd.backends.numba import _choice
 from fastgd.backends.numba._choice import choose_kernel, pass_rows, whole_rows
@@ -30,6 +30,9 @@ from fastgd.backends.numba._statistics import read_statistics
 
 # Rows that are read again for each target: they stay in the second cache.
 TARGETS_BLOCK_BYTES = 256 << 10
+
+# What one call of a kernel reads at most, unless a group is more: an interrupt waits for it.
+CALL_BYTES = 64 << 20
 
 # Sums are added in the order that the kernels say, which keep many apart; left to reassociate, LLVM
 # makes one chain of them, of which each addition waits for the one before.
@@ -62,7 +65,10 @@ class Pass:
             self._block = max(block, rows // block * block)
         self._n_groups = -(-self._n_samples // self._length)
         threaded = self._n_groups > 1 and X.nbytes >= _choice.THREADING_BYTES
-        self._team = Team(n_threads or available_threads()) if threaded else None
+        n_threads = (n_threads or available_threads()) if threaded else 1
+        self._team = Team(n_threads) if threaded else None
+        most = max(1, CALL_BYTES * self._n_groups // X.nbytes)
+        self._batches = list(batches(self._n_groups, n_threads, most))
         self._shared = X.nbytes >= _choice.STARTING_BYTES
 
     def __enter__(self) -> Pass:
@@ -86,11 +92,13 @@ class Pass:
         partial = np.zeros((self._n_groups, d + 3))
         data, length = self._data, self._length
 
-        def add_group(group: int) -> None:
-            first = group * length
-            self._add_rows(*data, w, intercept, partial[group], first, min(first + length, n))
+        def add_batch(index: int) -> None:
+            groups = self._batches[index]
+            out = partial[groups.start : groups.stop]
+            start, stop = groups.start * length, min(groups.stop * length, n)
+            self._add_rows(*data, w, intercept, out, start, stop, length)
 
-        self._run(add_group)
+        self._run(add_batch, len(self._batches))
         sums = partial[0] if self._n_groups == 1 else partial.sum(axis=0)
         weights = float(n) if self._data[2] is None else float(sums[d + 2])
         return Sums(float(sums[d]), sums[:d], float(sums[d + 1]), weights)
@@ -100,7 +108,7 @@ class Pass:
         return tuple(coef.tolist()) if self._scratch is None else coef.astype(self._dtype)
 
     def _add_rows(self, *arguments: object) -> None:
-        scratch = None if self._scratch is None else aligned_zeros(self._scratch)
+        scratch = None if self._scratch is None else aligned_empty(self._scratch)
         self._kernel(*arguments, scratch)
 
     def _read_targets(self, coef: NDArray[np.float64], intercept: NDArray[np.float64]) -> Sums:
@@ -116,20 +124,20 @@ class Pass:
             for first in range(group * self._length, last, self._block):
                 stop = min(first + self._block, last)
                 for t, y in enumerate(self._targets):
-                    out = partial[group, t]
-                    self._add_rows(X, y, weight, None, w[t], b[t], out, first, stop)
+                    out = partial[group, t : t + 1]
+                    self._add_rows(X, y, weight, None, w[t], b[t], out, first, stop, stop - first)
 
-        self._run(add_group)
+        self._run(add_group, self._n_groups)
         sums = partial.sum(axis=0)
         weights = float(n) if weight is None else float(sums[0, d + 2])
         return Sums(float(sums[:, d].sum()), sums[:, :d].T, sums[:, d + 1], weights)
 
-    def _run(self, add_group: Callable[[int], None]) -> None:
+    def _run(self, work: Callable[[int], None], number: int) -> None:
         if self._team is not None and self._shared:
-            self._team.run(add_group, self._n_groups)
+            self._team.run(work, number)
         else:
-            for group in range(self._n_groups):
-                add_group(group)
+            for index in range(number):
+                work(index)
         self._shared = True
 
 

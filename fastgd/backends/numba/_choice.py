@@ -18,8 +18,8 @@ LEAST_FEWER_ABREAST, LEAST_SWEPT_BYTES = (
 )
 LEAST_SHORT_ROW, MOST_SHORT_ROW = 7, 32
 
-# Groups of rows are what threads share and what an interrupt waits for. Their number is a
-# function of the shape and the dtype alone, so that the order of all sums is, too.
+# Groups of rows are what threads share. Their number is a function of the shape and the dtype
+# alone, so that the order of all sums is, too.
 MOST_GROUPS = 64
 GROUP_BYTES = 1 << 20
 # Groups are made in multiples of this, as far as whole blocks allow, so that two or four threads
