@@ -315,3 +315,16 @@ def call(context: Any, b: Builder, write: Any, *typed: tuple[Any, Value]) -> Non
     """What `write` emits for arguments of these types and values."""
     kinds, values = zip(*typed, strict=True)
     write(context, b, types.void(*kinds), values)
+
+
+def call_apart(context: Any, b: Builder, name: str, write: Any, *typed: tuple[Any, Value]) -> None:
+    """`call` of a function of its own, whose loops have all registers to themselves."""
+    kinds, values = zip(*typed, strict=True)
+    kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+    function = ir.Function(b.module, kind, name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    inner = ir.IRBuilder(function.append_basic_block("entry"))
+    write(context, inner, types.void(*kinds), function.args)
+    inner.ret_void()
+    b.call(function, values)

@@ -171,8 +171,10 @@ def _by_groups(name: str, write: Any, **options: Any) -> Kernel:
         out, scratch = arrays[6], arrays[10]
         start, stop, length = args[7:10]
         n_sums = cgutils.unpack_tuple(b, out.shape, 2)[1]
-        sums = context.make_array(DOUBLES)(context, b)
         itemsize = const(emit.size(emit.DOUBLE))
+        sums = context.make_array(DOUBLES)(context, b)
+        kinds = (*signature.args[:6], DOUBLES, *signature.args[7:9], signature.args[10])
+        one_group = partial(write, **options)
         with emit.loop_by(b, start, stop, length) as first:
             group = b.sdiv(b.sub(first, start), length)
             data = b.gep(out.data, [b.mul(group, n_sums)])
@@ -181,9 +183,8 @@ def _by_groups(name: str, write: Any, **options: Any) -> Kernel:
                 cgutils.memset(b, scratch.data, b.mul(scratch.nitems, itemsize), 0)
             last = emit.smaller(b, b.add(first, length), stop)
             values = (*args[:6], sums._getvalue(), first, last, args[10])
-            kinds = (*signature.args[:6], DOUBLES, *signature.args[7:9], signature.args[10])
             typed = zip(kinds, values, strict=True)
-            emit.call(context, b, partial(write, **options), *typed)
+            emit.call_apart(context, b, f"{name}_of_a_group", one_group, *typed)
 
     return Kernel(name, write_groups)
 
