@@ -51,6 +51,7 @@ SHAPES = (
     Shape(64, "C", rows("copied_rows_by_4")),
     Shape(200, "C", rows("copied_rows_by_2")),
     Shape(515, "C", rows("copied_rows_by_1")),
+    Shape(521, "C", rows("copied_rows_by_1_and_lines")),
     Shape(530, "C", rows("long_rows")),
     Shape(2, "F", "column_tiles"),
     Shape(5, "F", "column_tiles"),
@@ -61,7 +62,8 @@ SHAPES = (
     Shape(200, "F", "column_runs"),
     Shape(500, "F", "column_sweeps"),
 )
-FEW = ("F1", "C3", "C9", "C33", "C64", "C200", "C515", "C530", "F16", "F33", "F60", "F200", "F500")
+FEW = ("F1", "C3", "C9", "C33", "C64", "C200", "C515", "C521", "C530")
+FEW += ("F16", "F33", "F60", "F200", "F500")
 # A vector and its tail for every kernel: few, since each is compiled in every variant.
 FEW_SHAPES = tuple(shape for shape in SHAPES if str(shape) in FEW)
 
@@ -76,6 +78,7 @@ def use_small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_choice, "LEAST_FEWER_ABREAST", 50)
     monkeypatch.setattr(_choice, "LEAST_SWEPT_BYTES", 2000)
     monkeypatch.setattr(_row_forms, "MOST_COPIED_BYTES", {4: 2100, 8: 4200})
+    monkeypatch.setattr(_row_forms, "LEAST_BYTES_BY_LINES", {4: 2080, 8: 0})
     monkeypatch.setattr(_moments, "THREADING_PRODUCTS", 0)
     monkeypatch.setattr(_moments, "LEAST_GROUP_ROWS", 64)
     monkeypatch.setattr(_moments, "MOST_GROUP_ROWS", 64)

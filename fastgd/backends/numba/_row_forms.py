@@ -11,23 +11,27 @@ class Form(NamedTuple):
     """How many rows to take at a time, and what is read again.
 
     `copied`: copies of them, converted. `long`: rows too long for that, which need not share the
-    loop with the rows before unless they are converted.
+    loop with the rows before unless they are converted. `by_lines`: as `_lines` has it, unless they
+    are converted; one row at a time.
     """
 
     rows: int
     copied: bool = False
     long: bool = False
+    by_lines: bool = False
 
     @property
     def name(self) -> str:
         """The name of the kernel."""
         if self.long:
             return "long_rows"
-        return f"copied_rows_by_{self.rows}" if self.copied else f"rows_by_{self.rows}"
+        name = f"copied_rows_by_{self.rows}" if self.copied else f"rows_by_{self.rows}"
+        return f"{name}_and_lines" if self.by_lines else name
 
 
 LONG = Form(4, long=True)
-FORMS = (Form(4), Form(2), Form(4, copied=True), Form(2, copied=True), Form(1, copied=True), LONG)
+ONE, ONE_BY_LINES = Form(1, copied=True), Form(1, copied=True, by_lines=True)
+FORMS = (Form(4), Form(2), Form(4, copied=True), Form(2, copied=True), ONE, ONE_BY_LINES, LONG)
 
 # The longest rows that are copied, by bytes of an element: copies of longer ones do not fit into
 # the nearest cache of 48 KB together with coefficients and gradient. Of float32, in double
@@ -40,6 +44,9 @@ LEAST_COPIED_BYTES = 160
 # Float32, one thread, of the limit, in double precision: 150 features by fours 0.94, by twos 0.98;
 # 500 by twos 0.98, one by one 0.97; 1000 0.72 and 0.93. In single precision, 700: 0.92 and 0.99.
 MOST_BYTES_OF_FOUR, MOST_BYTES_OF_TWO = 640, 2048
+# The shortest rows that are read by lines: 600 features of float32 in single precision take 1.07
+# times as long so.
+LEAST_BYTES_BY_LINES = {4: 3200, 8: 0}
 
 
 def choose_form(d: int, size: int, gaps: bool) -> Form:
@@ -58,6 +65,6 @@ def choose_form(d: int, size: int, gaps: bool) -> Form:
     if row_bytes > MOST_COPIED_BYTES[size]:
         return LONG
     if row_bytes > MOST_BYTES_OF_TWO:
-        return Form(1, copied=True)
+        return ONE_BY_LINES if row_bytes >= LEAST_BYTES_BY_LINES[size] else ONE
     copied = not gaps and row_bytes >= LEAST_COPIED_BYTES
     return Form(4 if row_bytes <= MOST_BYTES_OF_FOUR else 2, copied)

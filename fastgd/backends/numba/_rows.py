@@ -17,6 +17,7 @@ from numba.core import cgutils
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba import _exchange as exchange
 from fastgd.backends.numba._emit import Builder, Value, const
+from fastgd.backends.numba._lines import Lines
 from fastgd.backends.numba._residuals import Residuals
 from fastgd.backends.numba._row_forms import Form
 
@@ -73,7 +74,7 @@ def add_row_blocks(
     """
     arrays = emit.arrays(context, b, signature, args)
     X, coef, out, scratch = (arrays[i] for i in (0, 4, 6, 9))
-    n_rows, copied, _ = form
+    n_rows, copied = form.rows, form.copied
 
     stored = context.get_value_type(signature.args[0].dtype)
     scalar = context.get_value_type(signature.args[4].dtype)
@@ -110,6 +111,7 @@ def add_row_blocks(
     # A sum for each vector of a turn, where one row alone would wait for its additions.
     parts = turn // count if n_rows == 1 else 1
     dots = emit.Accumulators(b, scalar, count, n_rows * parts)
+    lines = Lines(b, X, stored) if form.by_lines and stored == scalar else None
 
     def features(offset: Value, j: Value) -> Value:
         return emit.convert(b, emit.load(b, X.data, b.add(offset, j), count, stored), scalar)
@@ -130,6 +132,8 @@ def add_row_blocks(
 
         It is number `part` of its turn. Meanwhile, what follows the rows at `offsets` is fetched.
         """
+        if lines is not None:
+            lines.begin(offsets[0])
         with emit.loop(b, const(0), in_turns, turn) as j:
             fetch(offsets, j)
             for first in range(0, turn, count):
@@ -147,7 +151,8 @@ def add_row_blocks(
     def add_products(offsets: list[Value], lane: Value, j: Value, part: int) -> None:
         coef = emit.load(b, w, lane, count, scalar)
         for i, offset in enumerate(offsets):
-            x = features(offset, j)
+            # The last vector, which overlaps the one before, is not one of the lines'.
+            x = lines.vector(j) if lines is not None and lane is j else features(offset, j)
             dots.multiply_add(b, part % parts * n_rows + i, x, coef)
             if copied:
                 emit.store(b, x, copies, copy(i, lane))
