@@ -13,11 +13,15 @@ SMALL_GROUP_BYTES = 1 << 11
 
 
 class Shape(NamedTuple):
-    """A number of features, an order, and the kernel that reads float32 of it in small groups."""
+    """A number of features, an order, and the kernel that reads float32 of it in small groups.
+
+    The kernel in double precision, and in single, where that is another.
+    """
 
     d: int
     order: str
     kernel: str
+    in_single: str = ""
 
     def data(self, n: int, dtype: str = "f4", seed: int = 11):
         """X, y and weights of `n` rows."""
@@ -60,10 +64,11 @@ SHAPES = (
     Shape(33, "F", "column_blocks"),
     Shape(60, "F", "column_blocks_by_4"),
     Shape(200, "F", "column_runs"),
-    Shape(500, "F", "column_sweeps"),
+    Shape(500, "F", "column_sweeps", "fetched_columns"),
+    Shape(510, "F", "columns_in_cache"),
 )
 FEW = ("F1", "C3", "C9", "C33", "C64", "C200", "C515", "C521", "C530")
-FEW += ("F16", "F33", "F60", "F200", "F500")
+FEW += ("F16", "F33", "F60", "F200", "F500", "F510")
 # A vector and its tail for every kernel: few, since each is compiled in every variant.
 FEW_SHAPES = tuple(shape for shape in SHAPES if str(shape) in FEW)
 
@@ -77,6 +82,9 @@ def use_small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_columns, "MOST_BLOCKED_COLUMNS", 100)
     monkeypatch.setattr(_choice, "LEAST_FEWER_ABREAST", 50)
     monkeypatch.setattr(_choice, "LEAST_SWEPT_BYTES", 2000)
+    monkeypatch.setattr(_choice, "LEAST_FETCHED_BYTES", 2000)
+    monkeypatch.setattr(_choice, "LEAST_COLUMNS_IN_CACHE", 510)
+    monkeypatch.setattr(_choice, "CACHED_BYTES", 8 << 20)
     monkeypatch.setattr(_row_forms, "MOST_COPIED_BYTES", {4: 2100, 8: 4200})
     monkeypatch.setattr(_row_forms, "LEAST_BYTES_BY_LINES", {4: 2080, 8: 0})
     monkeypatch.setattr(_moments, "THREADING_PRODUCTS", 0)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from fastgd._problem import Problem
-from fastgd.backends.numba import _columns, _kernels, _rows, _sweeps
+from fastgd.backends.numba import _columns, _kernels, _rows, _sweeps, _there_and_back
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._assemble import Kernel
 from fastgd.backends.numba._row_forms import choose_form
@@ -15,6 +17,11 @@ MOST_TILE_COLUMNS = 32 if emit.REGISTER_BYTES == 64 else 22
 # Registers of AVX-512, which are long and many, make other kernels worth while, as measured there.
 LEAST_FEWER_ABREAST, LEAST_SWEPT_BYTES = (
     (96, 1152) if emit.REGISTER_BYTES == 64 else (sys.maxsize, sys.maxsize)
+)
+# There and back, of columns: so few bytes of them that they lie in cache, and any number where rows
+# are so long, and not converted.
+LEAST_COLUMNS_IN_CACHE, CACHED_BYTES, LEAST_FETCHED_BYTES = (
+    (24, 8 << 20, 768) if emit.REGISTER_BYTES == 64 else (sys.maxsize, 0, sys.maxsize)
 )
 LEAST_SHORT_ROW, MOST_SHORT_ROW = 7, 32
 
@@ -26,6 +33,7 @@ GROUP_BYTES = 1 << 20
 # have as many each: of five groups, one of two threads reads three.
 SHARES = 4
 GROUP_ROWS = 64  # whole vectors and blocks in every group but the last
+WHOLE_TILES = _sweeps.TILE_ROWS
 
 # Below this a pass stays in the caller's thread: it takes about half a millisecond at 10 GB/s,
 # and waking a thread up to a tenth of one. To start threads and end them takes a third of one, so
@@ -41,8 +49,8 @@ class Choice(NamedTuple):
     scratch: int | None
 
 
-def choose_kernel(problem: Problem) -> Choice:
-    """The fastest kernel for the layout and the number of features, as measured.
+def choose_kernel(problem: Problem, dtype: np.dtype[Any]) -> Choice:
+    """The fastest kernel for layout, number of features and precision, `dtype`, as measured.
 
     Float32 in double precision, 410 MB: see ``python -m bench.bandwidth``. Tiles of rows take the
     least work of up to 6 features (one thread, AVX2, 5: 0.74 of the limit, and 0.47 by short rows;
@@ -61,12 +69,21 @@ def choose_kernel(problem: Problem) -> Choice:
 
     With AVX-512, sweeps of 300 columns are 1.2 times as fast as blocks in one thread, and level in
     two; of 192 to 256 columns 0.75 to 1.2 times, as their distance in memory has it; of 32 to 48 as
-    little as 0.6.
+    little as 0.6. Sweeps there and back are faster for what is not converted, 1.1 times (200 to
+    1500 columns of float32, one thread; 2000 to 5000 level) to 1.2 times (two; float64 of 100 to
+    1000, one); 180 columns of float32, and 80 of float64, take 1.1 to 1.3 times as long so, and
+    converted ones 1.1 to 1.3 times. In cache, 1 MB, they read 24 columns in double precision 1.3
+    times as fast as tiles do, 40 to 300 1.4 to 1.6 times as blocks, 1000 to 5000 twice as sweeps;
+    of 8 MB 1.1 to 1.5 times, of 40 MB some only 0.6.
     """
     X, d = problem.X, problem.n_features
     if X.strides[0] == X.itemsize:
+        if d >= LEAST_COLUMNS_IN_CACHE and X.nbytes <= CACHED_BYTES:
+            return Choice(_kernels.COLUMNS_IN_CACHE, _there_and_back.scratch_size(d))
         if d <= MOST_TILE_COLUMNS:
             return Choice(_kernels.COLUMN_TILES, None)
+        if dtype == X.dtype and d * X.itemsize >= LEAST_FETCHED_BYTES:
+            return Choice(_kernels.FETCHED_COLUMNS, _there_and_back.scratch_size(d))
         if _is_swept(problem):
             return Choice(_kernels.COLUMN_SWEEPS, _sweeps.scratch_size(d))
         return Choice(_column_blocks(d), _columns.block_rows(d, X.itemsize))
@@ -100,19 +117,23 @@ def pass_rows(problem: Problem) -> int:
     and at 0.53 (0.46) in groups of 4096.
     """
     n, d, X = problem.n_samples, problem.n_features, problem.X
-    rows = group_rows(problem)
+    block = whole_rows(problem)
+    rows = _whole(block, group_rows(problem))
     if X.strides[0] != X.itemsize or d <= MOST_TILE_COLUMNS:
         return rows
-    run, block = _columns.LEAST_RUN_ROWS, whole_rows(problem)
+    run = _columns.LEAST_RUN_ROWS
     if d <= _columns.MOST_BLOCKED_COLUMNS and not _is_swept(problem):
         return max(rows, _whole(block, min(run, -(-n // SHARES))))
     n_runs = max(1, n // run // SHARES) * SHARES
-    return _whole(block, max(rows, -(-n // n_runs)))
+    return max(rows, _whole(block, -(-n // n_runs)))
 
 
 def whole_rows(problem: Problem) -> int:
     """Rows of which groups are multiples, for the kernel to have no rest in each."""
-    return _sweeps.TILE_ROWS if _is_swept(problem) else GROUP_ROWS
+    X, d = problem.X, problem.n_features
+    if emit.REGISTER_BYTES == 64 and X.strides[0] == X.itemsize and d >= LEAST_COLUMNS_IN_CACHE:
+        return WHOLE_TILES
+    return GROUP_ROWS
 
 
 def _is_swept(problem: Problem) -> bool:

@@ -25,6 +25,7 @@ from fastgd.backends.numba import (
     _rows,
     _short_rows,
     _sweeps,
+    _there_and_back,
     _tile,
 )
 from fastgd.backends.numba import _emit as emit
@@ -112,6 +113,15 @@ def write_column_sweeps(context: Any, b: Builder, signature: Any, args: Any) -> 
         start = b.add(start, b.mul(n_tiles, const(rows)))
     sweeps.finish()
     _add_remaining(context, b, signature, args, start, stop)
+
+
+def write_columns_there_and_back(
+    context: Any, b: Builder, signature: Any, args: Any, fetched: bool
+) -> None:
+    """Contiguous columns, any number of them; see `_there_and_back`."""
+    sweeps = _there_and_back.Sweeps(context, b, signature, args, fetched)
+    sweeps.add(args[7], args[8])
+    sweeps.finish()
 
 
 def _add_remaining(
@@ -202,3 +212,7 @@ COLUMN_BLOCKS, COLUMN_BLOCKS_BY_4, COLUMN_RUNS = (
     )
 )
 COLUMN_SWEEPS = _by_groups("column_sweeps", write_column_sweeps)
+COLUMNS_IN_CACHE, FETCHED_COLUMNS = (
+    _by_groups(name, write_columns_there_and_back, fetched=fetched)
+    for name, fetched in (("columns_in_cache", False), ("fetched_columns", True))
+)

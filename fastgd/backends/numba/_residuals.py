@@ -58,18 +58,21 @@ class Residuals:
             r = self._b.fmul(w, x) if r is None else emit.multiply_add(self._b, w, x, r)
         return r
 
-    def of_products(self, product: Value, rows: Rows) -> Value:
-        """Weighted residuals of `rows`, given their products."""
+    def of_products(self, product: Value, rows: Rows, bits: Value | None = None) -> Value:
+        """Weighted residuals of `rows`, given their products; of those whose bits are set."""
         b = self._b
         if self._prediction is not None:
             predicted = emit.convert(b, b.fadd(product, self._high), self._stored)
-            self._store(predicted, self._prediction.data, rows)
-        return self._weighted(b.fadd(product, self._shifted(rows)), rows)
+            self._store(predicted, self._prediction.data, rows, bits)
+        return self._weighted(b.fadd(product, self._shifted(rows, bits)), rows, bits)
 
-    def _weighted(self, r: Value, rows: Rows) -> Value:
-        b, sr = self._b, r
+    def _weighted(self, r: Value, rows: Rows, bits: Value | None = None) -> Value:
+        b = self._b
+        if bits is not None:
+            r = b.select(bits, r, emit.zero(self._scalar, self._count))
+        sr = r
         if self._weight is not None:
-            s = self._load(self._weight.data, rows, self._stored)
+            s = self._load(self._weight.data, rows, self._stored, bits)
             s = emit.convert(b, s, self._scalar)
             sr = b.fmul(s, r)
             self._sums.plus(b, 2, s)
@@ -77,26 +80,26 @@ class Residuals:
         self._sums.plus(b, 1, sr)
         return sr
 
-    def _shifted(self, rows: Rows) -> Value:
+    def _shifted(self, rows: Rows, bits: Value | None = None) -> Value:
         """Intercept less target, which may both be large, and finer than the products."""
         b = self._b
-        target = self._load(self._y.data, rows, self._y_stored)
+        target = self._load(self._y.data, rows, self._y_stored, bits)
         if self._y_stored != self._scalar or self._scalar == emit.DOUBLE:
             shifted = b.fsub(self._intercept, emit.convert(b, target, emit.DOUBLE))
             return emit.convert(b, shifted, self._scalar)
         # In two steps, of which one is exact where it matters: so with no flags.
         return b.fadd(b.fsub(self._high, target), self._low)
 
-    def _load(self, pointer: Value, rows: Rows, scalar: Any) -> Value:
+    def _load(self, pointer: Value, rows: Rows, scalar: Any, bits: Value | None) -> Value:
         b = self._b
         if not isinstance(rows, list):
-            return emit.load(b, pointer, rows, self._count, scalar)
+            return emit.load_masked(b, pointer, rows, self._count, bits, scalar)
         return emit.from_scalars(b, [b.load(b.gep(pointer, [row])) for row in rows])
 
-    def _store(self, value: Value, pointer: Value, rows: Rows) -> None:
+    def _store(self, value: Value, pointer: Value, rows: Rows, bits: Value | None) -> None:
         b = self._b
         if not isinstance(rows, list):
-            emit.store(b, value, pointer, rows)
+            emit.store_masked(b, value, pointer, rows, bits)
             return
         for i, row in enumerate(rows):
             b.store(b.extract_element(value, ir.Constant(emit.I32, i)), b.gep(pointer, [row]))
