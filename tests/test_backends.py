@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from compare import TOLERANCE, assert_close, assert_evaluation, assert_prediction
+from compare import KINDS, TOLERANCE, assert_close, assert_evaluation, assert_prediction
 from hypothesis import given
 from naive import Long, evaluate
 from shapes import FEW_SHAPES, use_small_groups
@@ -63,6 +63,25 @@ def test_without_weights_their_sum_is_the_number_of_rows(backend, dtype, n, rng)
     X = rng.standard_normal((n, 3)).astype(dtype)
     with load_backend(backend).open_pass(as_problem(X, X[:, 0]), None) as read:
         assert read(np.zeros(3), 0.0).weights == n
+
+
+# Around tiles of 128 rows and those of a half, a quarter and an eighth of them that take a rest.
+@pytest.mark.parametrize("n", [1, 15, 16, 17, 32, 33, 47, 64, 65, 100, 127, 128, 129, 200, 271])
+@pytest.mark.parametrize("d", [24, 37])
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_rests_of_tiles_of_columns(kind, d, n, rng):
+    X = np.asarray(rng.standard_normal((n, d)), kind.dtype, order="F")
+    y, weight = (rng.uniform(0.5, 2.0, n).astype(kind.dtype) for _ in range(2))
+    coef = rng.standard_normal(d)
+    for s in (None, weight):
+        prediction = np.full(n + 2, 7, kind.dtype)
+        value = mse_and_gradient(
+            X, y, coef, 0.75, sample_weight=s, prediction=prediction[:n], precision=kind.precision
+        )
+        exact = evaluate(X, y, coef, 0.75, s)
+        assert_evaluation(value, exact, kind.tolerance)
+        assert_prediction(prediction[:n], exact, kind.tolerance)
+        assert (prediction[n:] == 7).all()
 
 
 def assert_sums(sums, data):
