@@ -51,8 +51,8 @@ class Pass:
         self._n_samples, self._n_features = X.shape
         self._dtype = X.dtype if precision == "single" else np.dtype(np.float64)
         kernel, self._scratch = choose_kernel(problem, self._dtype)
-        # Scratch that no thread is using. To have it made anew took 5 to 10 percent of the time that
-        # 1 MB of columns takes.
+        # Scratch that no thread is using. To have it made anew took 5 to 10 percent of the time of
+        # 1 MB of columns.
         self._rooms: list[NDArray[np.float64]] = []
         fixed_features = self._n_features if self._scratch is None else None
         optional = (weight is not None, prediction is not None)
