@@ -11,6 +11,9 @@ come and go. Of a slice, whose gaps share lines of cache with it, the yardstick 
 alone, or all that lies between the first and the last, whichever takes less time. In cache a call
 from Python can take longer than the read: there the kernel is timed alone, and what a call that
 reads nothing takes is left out, of fastgd and yardstick alike.
+
+Of many columns no algorithm that reads them once can read each from end to end. "in blocks" is what
+a read-only sum reaches that reads so many rows of each column in turn as stay in the second cache.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from numpy.typing import NDArray
 
 from bench import readme
 from bench._rounds import Times, rounds
-from bench.yardstick import fastest_sum, reader
+from bench.yardstick import block_readers, fastest_sum, reader
 from fastgd._problem import as_problem
 from fastgd._threads import available_threads
 from fastgd.backends.numba import Pass, open_pass
@@ -38,6 +41,7 @@ README_ROWS = {("1-D", 1), ("rows", 16), ("columns", 16)}
 README_ROWS |= {("C", d) for d in (2, 4, 8, 16, 100, 1000, 5000)} | {("F", d) for d in (16, 100)}
 SLICES = ("rows", "columns")
 IN_CACHE = 4 << 20  # bytes
+LEAST_BLOCKED = 33  # columns; a line of each of fewer can be read in turn
 
 
 class Case(NamedTuple):
@@ -56,6 +60,7 @@ class Row(NamedTuple):
     limit_gbs: float
     single: float  # fraction of the limit
     double: float
+    in_blocks: float  # fraction of the limit that a sum of many columns, in blocks, reaches
     numpy_ratio: float  # numpy's best time over fastgd's (double)
 
 
@@ -117,6 +122,8 @@ def yardsticks(
     if case.layout in SLICES:
         rows, targets = reader(X, threads), reader(y, threads)
         limits["limit of rows"] = lambda: (rows(), targets())
+    if case.layout == "F" and case.d >= LEAST_BLOCKED:
+        limits |= block_readers(X, threads)
     return limits
 
 
@@ -149,6 +156,7 @@ def measure(case: Case, buffer: NDArray[Any], threads: int, seconds: float) -> R
         times = rounds(calls, seconds)
     for each in passes.values():
         each.__exit__(None, None, None)
+    blocks = [name for name in times if name.startswith("blocks")]
     limit = np.minimum(times["limit"], times.get("limit of rows", np.inf))
     if case.extra:  # in arrays of their own, as long as y, which the yardstick has not read
         limit = limit * n_read / (n_read - n)
@@ -160,6 +168,7 @@ def measure(case: Case, buffer: NDArray[Any], threads: int, seconds: float) -> R
         n_read * X.itemsize / float(np.median(limit)) / 1e9,
         float(np.median(limit / times["single"])),
         float(np.median(limit / times["double"])),
+        max((float(np.median(limit / times[name])) for name in blocks), default=np.nan),
         float(np.median(times["numpy"] / times["double"])) if "numpy" in times else np.nan,
     )
 
@@ -181,7 +190,8 @@ def kernel_times(
 
 
 HEADER = (
-    "layout      d  extra       dtype        MB  threads  limit GB/s  single  double  numpy/double"
+    "layout      d  extra       dtype        MB  threads  limit GB/s  single  double  in blocks"
+    "  numpy/double"
 )
 
 
@@ -189,7 +199,7 @@ def text(row: Row) -> str:
     return (
         f"{row.layout:<8}{row.d:>5}  {row.extra:<10}  {row.dtype}  {row.megabytes:>7.4g}"
         f"  {row.threads:>7}  {row.limit_gbs:>10.1f}  {row.single:>6.2f}  {row.double:>6.2f}"
-        f"  {row.numpy_ratio:>12.1f}"
+        f"  {row.in_blocks:>9.2f}  {row.numpy_ratio:>12.1f}"
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bench import attempt as one
-from bench import bandwidth, readme, solve
+from bench import bandwidth, readme, solve, yardstick
 from bench.peers import FLOOR, PEERS, Peer
 from bench.problems import Row, make_data, read, solve_exactly, write
 from bench.solve_table import markdown, ranked, text
@@ -199,7 +199,7 @@ def test_a_pipeline_that_scores_otherwise_is_told(wrong, monkeypatch, capsys):
 
 @pytest.mark.parametrize("in_cache", [True, False])
 @pytest.mark.parametrize(
-    "case", [("C", 2), ("F", 24), ("rows", 2), ("1-D", 1, "weighted")], ids=str
+    "case", [("C", 2), ("F", 24), ("F", 37), ("rows", 2), ("1-D", 1, "weighted")], ids=str
 )
 def test_the_fraction_of_the_limit_is_measured(case, in_cache, monkeypatch):
     monkeypatch.setattr(bandwidth, "IN_CACHE", 1 << 30 if in_cache else 0)
@@ -209,3 +209,11 @@ def test_the_fraction_of_the_limit_is_measured(case, in_cache, monkeypatch):
 
     assert np.isfinite([row.double, row.single, row.limit_gbs]).all()
     assert row.megabytes == pytest.approx(0.4, rel=0.6)
+    assert np.isfinite(row.in_blocks) == (row.d == 37 and not in_cache)
+
+
+def test_sums_in_blocks_are_of_all_elements():
+    X = np.asfortranarray(np.random.default_rng(0).integers(0, 9, (3001, 39)).astype("f4"))
+    readers = yardstick.block_readers(X, 2)
+    assert len(readers) == 4
+    assert {read() for read in readers.values()} == {X.sum()}
