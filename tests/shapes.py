@@ -83,7 +83,7 @@ def use_small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_choice, "LEAST_FEWER_ABREAST", 50)
     monkeypatch.setattr(_choice, "LEAST_SWEPT_BYTES", 2000)
     monkeypatch.setattr(_choice, "LEAST_FETCHED_BYTES", 2000)
-    monkeypatch.setattr(_choice, "LEAST_COLUMNS_IN_CACHE", 510)
+    monkeypatch.setattr(_choice, "LEAST_COLUMNS_IN_CACHE", {4: 510, 8: 510})
     monkeypatch.setattr(_choice, "CACHED_BYTES", 8 << 20)
     monkeypatch.setattr(_row_forms, "MOST_COPIED_BYTES", {4: 2100, 8: 4200})
     monkeypatch.setattr(_row_forms, "LEAST_BYTES_BY_LINES", {4: 2080, 8: 0})

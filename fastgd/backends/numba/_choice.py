@@ -21,7 +21,9 @@ LEAST_FEWER_ABREAST, LEAST_SWEPT_BYTES = (
 # There and back, of columns: so few bytes of them that they lie in cache, and any number where rows
 # are so long, and not converted.
 LEAST_COLUMNS_IN_CACHE, CACHED_BYTES, LEAST_FETCHED_BYTES = (
-    (24, 8 << 20, 768) if emit.REGISTER_BYTES == 64 else (sys.maxsize, 0, sys.maxsize)
+    ({4: 24, 8: 32}, 8 << 20, 768)
+    if emit.REGISTER_BYTES == 64
+    else (dict.fromkeys((4, 8), sys.maxsize), 0, sys.maxsize)
 )
 LEAST_SHORT_ROW, MOST_SHORT_ROW = 7, 32
 
@@ -33,7 +35,6 @@ GROUP_BYTES = 1 << 20
 # have as many each: of five groups, one of two threads reads three.
 SHARES = 4
 GROUP_ROWS = 64  # whole vectors and blocks in every group but the last
-WHOLE_TILES = _sweeps.TILE_ROWS
 
 # Below this a pass stays in the caller's thread: it takes about half a millisecond at 10 GB/s,
 # and waking a thread up to a tenth of one. To start threads and end them takes a third of one, so
@@ -74,11 +75,11 @@ def choose_kernel(problem: Problem, dtype: np.dtype[Any]) -> Choice:
     1000, one); 180 columns of float32, and 80 of float64, take 1.1 to 1.3 times as long so, and
     converted ones 1.1 to 1.3 times. In cache, 1 MB, they read 24 columns in double precision 1.3
     times as fast as tiles do, 40 to 300 1.4 to 1.6 times as blocks, 1000 to 5000 twice as sweeps;
-    of 8 MB 1.1 to 1.5 times, of 40 MB some only 0.6.
+    of 8 MB 1.1 to 1.5 times, of 40 MB some only 0.6. Of float64, 24 come 0.8 times as fast so.
     """
     X, d = problem.X, problem.n_features
     if X.strides[0] == X.itemsize:
-        if d >= LEAST_COLUMNS_IN_CACHE and X.nbytes <= CACHED_BYTES:
+        if d >= LEAST_COLUMNS_IN_CACHE[X.itemsize] and X.nbytes <= CACHED_BYTES:
             return Choice(_kernels.COLUMNS_IN_CACHE, _there_and_back.scratch_size(d))
         if d <= MOST_TILE_COLUMNS:
             return Choice(_kernels.COLUMN_TILES, None)
@@ -96,7 +97,7 @@ def choose_kernel(problem: Problem, dtype: np.dtype[Any]) -> Choice:
 
 
 def _column_blocks(d: int) -> Kernel:
-    if d > _columns.MOST_BLOCKED_COLUMNS:
+    if d > _columns.MOST_BLOCKED_COLUMNS:  # with AVX-512, they have been swept
         return _kernels.COLUMN_RUNS
     return _kernels.COLUMN_BLOCKS if d < LEAST_FEWER_ABREAST else _kernels.COLUMN_BLOCKS_BY_4
 
@@ -131,8 +132,8 @@ def pass_rows(problem: Problem) -> int:
 def whole_rows(problem: Problem) -> int:
     """Rows of which groups are multiples, for the kernel to have no rest in each."""
     X, d = problem.X, problem.n_features
-    if emit.REGISTER_BYTES == 64 and X.strides[0] == X.itemsize and d >= LEAST_COLUMNS_IN_CACHE:
-        return WHOLE_TILES
+    if X.strides[0] == X.itemsize and d >= LEAST_COLUMNS_IN_CACHE[X.itemsize]:
+        return _sweeps.TILE_ROWS
     return GROUP_ROWS
 
 
