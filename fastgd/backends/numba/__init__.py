@@ -93,18 +93,26 @@ class Pass:
         n, d = self._n_samples, self._n_features
         w = self._coef_of_kernel(coef)
         partial = np.zeros((self._n_groups, d + 3))
-        data, length = self._data, self._length
+        if self._n_groups == 1:  # what is in cache is read in a few microseconds
+            self._add_rows(*self._data, w, intercept, partial, 0, n, n)
+            sums = partial[0]
+        else:
+            self._run_batches(w, intercept, partial)
+            sums = partial.sum(axis=0)
+        squares, residuals, weights = sums[d:].tolist()
+        return Sums(squares, sums[:d], residuals, float(n) if self._data[2] is None else weights)
+
+    def _run_batches(self, w: object, intercept: float, partial: NDArray[np.float64]) -> None:
+        """Add the sums of each group to its row of `partial`."""
+        n, length = self._n_samples, self._length
 
         def add_batch(index: int) -> None:
             groups = self._batches[index]
             out = partial[groups.start : groups.stop]
             start, stop = groups.start * length, min(groups.stop * length, n)
-            self._add_rows(*data, w, intercept, out, start, stop, length)
+            self._add_rows(*self._data, w, intercept, out, start, stop, length)
 
         self._run(add_batch, len(self._batches))
-        sums = partial[0] if self._n_groups == 1 else partial.sum(axis=0)
-        weights = float(n) if self._data[2] is None else float(sums[d + 2])
-        return Sums(float(sums[d]), sums[:d], float(sums[d + 1]), weights)
 
     def _coef_of_kernel(self, coef: NDArray[np.float64]) -> NDArray[Any] | tuple[float, ...]:
         """A tuple for the kernels of so many features and no other."""
