@@ -13,10 +13,14 @@ from fastgd import _check
 from fastgd._errors import CollinearityWarning, ConvergenceWarning
 from fastgd._fit import fit
 from fastgd._gradient import mse_and_gradient
-from fastgd.backends import PRECISIONS
+from fastgd._problem import as_problem
+from fastgd.backends import PRECISIONS, load_backend
 
 # One kernel serves all numbers of features from some hundreds on.
 MOST_FEATURES = 1_000_000
+
+# More than what counts as in cache, for which there are other kernels.
+LARGE_BYTES = 8 << 20
 
 
 def warmup(
@@ -36,7 +40,8 @@ def warmup(
     Parameters
     ----------
     n_features : int, default 1
-        Kernels differ for each number of features up to 32; 1 serves 1-D X, too.
+        Kernels differ for each number of features up to 32, and up to 128 where X is small; 1
+        serves 1-D X, too.
     dtype : {float32, float64}, default float32
         Of X and y.
     order : {"C", "F"}, default "C"
@@ -80,3 +85,9 @@ def warmup(
         mse_and_gradient(
             X, y, np.zeros(d), sample_weight=weight, prediction=prediction, precision=precision
         )
+    n = -(-LARGE_BYTES // (d * element.itemsize))
+    y = np.ones(n, element)
+    large = as_problem(np.zeros((n, d), element, order), y, y if sample_weight else None)
+    for prediction in (None, np.empty_like(y)):
+        with load_backend("numba").open_pass(large, 1, prediction, precision):
+            pass

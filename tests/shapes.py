@@ -39,21 +39,35 @@ def rows(name: str) -> str:
     return name if _emit.REGISTER_BYTES == 64 else "rows_by_4"
 
 
+def near(name: str, far: str = "rows_by_4") -> str:
+    """`name`, of a kernel for rows in cache where registers are of 64 bytes, or `far`."""
+    return name if _emit.REGISTER_BYTES == 64 else far
+
+
+# Rows of so many features are taken to be in cache, with small groups, and no others.
+NEAR = (7, 10, 26, 42, 63, 150, 310)
+
 SHAPES = (
     Shape(1, "F", "column_tiles"),
     Shape(2, "C", "row_tiles"),
     Shape(3, "C", "row_tiles"),
     Shape(5, "C", "row_tiles"),
     Shape(6, "C", "row_tiles"),
-    Shape(7, "C", "short_rows"),
+    Shape(7, "C", near("near_rows", "short_rows")),
     Shape(8, "C", "short_rows"),
     Shape(9, "C", "short_rows"),
+    Shape(10, "C", near("near_rows", "short_rows")),
     Shape(16, "C", "short_rows"),
     Shape(17, "C", "short_rows"),
+    Shape(26, "C", near("near_rows", "short_rows")),
     Shape(32, "C", "short_rows"),
     Shape(33, "C", "rows_by_4"),
+    Shape(42, "C", near("near_rows")),
+    Shape(63, "C", near("near_rows")),
     Shape(64, "C", rows("copied_rows_by_4")),
+    Shape(150, "C", near("near_copied_rows_by_4")),
     Shape(200, "C", rows("copied_rows_by_2")),
+    Shape(310, "C", near("near_rows_by_4")),
     Shape(515, "C", rows("copied_rows_by_1")),
     Shape(521, "C", rows("copied_rows_by_1_and_lines")),
     Shape(530, "C", rows("long_rows")),
@@ -67,14 +81,18 @@ SHAPES = (
     Shape(500, "F", "column_sweeps", "fetched_columns"),
     Shape(510, "F", "columns_in_cache"),
 )
-FEW = ("F1", "C3", "C9", "C33", "C64", "C200", "C515", "C521", "C530")
+FEW = ("F1", "C3", "C7", "C9", "C33", "C42", "C64", "C150", "C200", "C310")
+FEW += ("C515", "C521", "C530")
 FEW += ("F16", "F33", "F60", "F200", "F500", "F510")
 # A vector and its tail for every kernel: few, since each is compiled in every variant.
 FEW_SHAPES = tuple(shape for shape in SHAPES if str(shape) in FEW)
 
 
 def use_small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have little data shared by threads in many groups, as much data is; nor fit into caches."""
+    """Have little data shared by threads in many groups, as much data is; nor fit into caches.
+
+    But rows of `NEAR` features, which are taken to.
+    """
     monkeypatch.setattr(_choice, "THREADING_BYTES", 0)
     monkeypatch.setattr(_choice, "STARTING_BYTES", 0)
     monkeypatch.setattr(_choice, "GROUP_BYTES", SMALL_GROUP_BYTES)
@@ -87,6 +105,9 @@ def use_small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_choice, "CACHED_BYTES", 8 << 20)
     monkeypatch.setattr(_row_forms, "MOST_COPIED_BYTES", {4: 2100, 8: 4200})
     monkeypatch.setattr(_row_forms, "LEAST_BYTES_BY_LINES", {4: 2080, 8: 0})
+    monkeypatch.setattr(_row_forms, "MOST_BYTES_OF_COPIES", 4800)
+    if _emit.REGISTER_BYTES == 64:
+        monkeypatch.setattr(_choice, "is_near", lambda problem: problem.n_features in NEAR)
     monkeypatch.setattr(_moments, "THREADING_PRODUCTS", 0)
     monkeypatch.setattr(_moments, "LEAST_GROUP_ROWS", 64)
     monkeypatch.setattr(_moments, "MOST_GROUP_ROWS", 64)

@@ -18,7 +18,7 @@ from fastgd._problem import Problem, as_problem
 from fastgd._threads import Team
 from fastgd.backends.numba import _choice, _columns
 from fastgd.backends.numba._choice import choose_kernel, pass_rows
-from fastgd.backends.numba._row_forms import FORMS, choose_form
+from fastgd.backends.numba._row_forms import FORMS, choose_form, choose_near_form
 
 # Not by a filter in the call, which would be no other thread's.
 pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
@@ -109,7 +109,8 @@ class TestTheTableOfShapes:
         for d in range(33, 2000):
             forms = choose_form(d, size, True), choose_form(d, size, False)
             assert forms[0].rows == forms[1].rows
-            assert set(forms) <= set(FORMS)
+            near = {choose_near_form(d, size, computed) for computed in {size, 8}}
+            assert {*forms, *near} <= set(FORMS)
 
     @everything
     def test_has_several_groups(self, small_groups, shape, variant):
@@ -222,6 +223,12 @@ def columns_of_more(values):
     return np.column_stack([values, values, values])[:, : values.shape[1]]
 
 
+def columns_beside_nan(values):
+    wide = np.full((len(values), 3 * values.shape[1]), np.nan, values.dtype)
+    wide[:, : values.shape[1]] = values
+    return wide[:, : values.shape[1]]
+
+
 LAYOUTS = {
     "read-only": read_only,
     "unaligned": unaligned,
@@ -255,6 +262,9 @@ class TestOfOneArrayInManyPlaces:
             assert bits(place(X), place(y), place(weight), n_threads=3) == expected, name
         if shape.d > 1:
             assert bits(columns_of_more(X), y, weight) == expected, "columns of a wider array"
+            assert bits(columns_beside_nan(X), y, weight) == expected, "columns beside NaN"
+            single = bits(X, y, weight, precision="single")
+            assert bits(columns_beside_nan(X), y, weight, precision="single") == single
 
     @pytest.mark.parametrize("shape", [s for s in SHAPES if s.order == "F"], ids=str)
     def test_wherever_columns_lie(self, shape):

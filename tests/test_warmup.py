@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fastgd import fit, mse_and_gradient, warmup
-from fastgd.backends.numba import _compile
+from fastgd.backends.numba import _choice, _compile
 
 
 @pytest.fixture
@@ -44,6 +44,13 @@ def test_leaves_nothing_to_compile(no_more, dtype, order, weighted, precision):
     if order == "C":
         half = None if weight is None else weight[::2].copy()
         fit(X[::2], y[::2], tol=1e-3, precision=precision, sample_weight=half)
+
+
+def test_is_for_data_of_any_size(no_more):
+    warmup(9)
+    no_more()
+    for n in (10, 1 + _choice.NEAR_BYTES // 36):
+        mse_and_gradient(np.ones((n, 9), "f4"), np.ones(n, "f4"), np.zeros(9))
 
 
 def test_of_one_feature_serves_one_dimension(no_more):

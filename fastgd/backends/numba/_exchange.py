@@ -69,24 +69,57 @@ def _alternate(b: Builder, first: Value, second: Value, part: int) -> tuple[Valu
     return pick(b, first, second, even), pick(b, first, second, odd)
 
 
+def _crossed(b: Builder, first: Value, second: Value) -> tuple[Value, Value]:
+    """Of each part the first half of `first` and the second of `second`, and the other halves.
+
+    Where a part has four elements, a blend and a shuffle within parts: where registers are of 64
+    bytes, `_swap` is two that cross them.
+    """
+    count = first.type.count
+    low = [i if i % 4 < 2 else count + i for i in range(count)]
+    high = [i + 2 if i % 4 < 2 else count + i - 2 for i in range(count)]
+    return pick(b, first, second, low), pick(b, first, second, high)
+
+
+def part_sums(b: Builder, rows: list[Value]) -> Value:
+    """The sum of `rows`, vectors, part by part: what sums of whole vectors are made of.
+
+    Each part has those of as many rows as it has elements.
+    """
+    step, vectors = 1, rows
+    part = PART_BYTES // size(rows[0].type.element)
+    wide = rows[0].type.count * size(rows[0].type.element) == 64 and part == 4 <= len(rows)
+    while len(vectors) > 1:
+        pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
+        # Within parts of a register elements change places, then whole parts do.
+        if step >= part:
+            moved = [_alternate(b, *pair, part) for pair in pairs]
+        elif not wide:
+            moved = [_swap(b, *pair, step) for pair in pairs]
+        else:
+            moved = [_crossed(b, *p) if step == 1 else _within(b, *p) for p in pairs]
+        vectors = [add(b, *each) for each in moved]
+        step *= 2
+    return vectors[0]
+
+
+def _within(b: Builder, first: Value, second: Value) -> tuple[Value, Value]:
+    """Of each part of four the even elements of both vectors, and the odd ones."""
+    count = first.type.count
+    parts = range(0, count, 4)
+    even = [i + k for i in parts for k in (0, 2, count, count + 2)]
+    return pick(b, first, second, even), pick(b, first, second, [i + 1 for i in even])
+
+
 def row_sums(b: Builder, rows: list[Value]) -> Value:
     """A vector of len(rows) elements: the sum of each of the row vectors."""
     width = rows[0].type.count
     if len(rows) > width:
         groups = [rows[first : first + width] for first in range(0, len(rows), width)]
         return end_to_end(b, [row_sums(b, group) for group in groups])
-    count, step, vectors = len(rows), 1, rows
+    count = len(rows)
     part = PART_BYTES // size(rows[0].type.element)
-    while len(vectors) > 1:
-        pairs = zip(vectors[::2], vectors[1::2], strict=True)
-        # Within parts of a register elements change places, then whole parts do.
-        moved = [
-            _swap(b, even, odd, step) if step < part else _alternate(b, even, odd, part)
-            for even, odd in pairs
-        ]
-        vectors = [add(b, *each) for each in moved]
-        step *= 2
-    sums = vectors[0]
+    sums = part_sums(b, rows)
     while sums.type.count > count:
         if count < part:
             sums = add(b, *halves(b, sums))

@@ -22,6 +22,7 @@ from fastgd.backends.numba import (
     _column_tiles,
     _columns,
     _kept_rows,
+    _near_rows,
     _rows,
     _short_rows,
     _sweeps,
@@ -38,16 +39,19 @@ DOUBLES = types.Array(types.float64, 1, "C")
 _short = _kept_rows if emit.REGISTER_BYTES == 64 else _short_rows
 
 
+def _before_last(context: Any, b: Builder, signature: Any, args: Any) -> Value:
+    """The row to stop at, or the last row of X, so that there is a row to be read beyond."""
+    X = emit.arrays(context, b, signature, args)[0]
+    n = cgutils.unpack_tuple(b, X.shape, 2)[0]
+    return emit.smaller(b, args[8], b.sub(n, const(1)))
+
+
 def _write_tiles(
     context: Any, b: Builder, signature: Any, args: Any, start: Value, by_columns: bool
 ) -> None:
     stop = args[8]
     rows = _tile.tile_rows(context, signature.args[4], by_columns)
-    last = stop
-    if not by_columns:
-        X = emit.arrays(context, b, signature, args)[0]
-        n = cgutils.unpack_tuple(b, X.shape, 2)[0]
-        last = emit.smaller(b, stop, b.sub(n, const(1)))
+    last = stop if by_columns else _before_last(context, b, signature, args)
     n_tiles = b.sdiv(b.sub(last, start), const(rows))
     _tile.add_tiles(context, b, signature, args, start, n_tiles, by_columns)
     done = b.add(start, b.mul(n_tiles, const(rows)))
@@ -71,11 +75,17 @@ def write_column_tiles(context: Any, b: Builder, signature: Any, args: Any) -> N
 
 
 def _write_runs(
-    context: Any, b: Builder, signature: Any, args: Any, add_runs: Any, rows: int
+    context: Any,
+    b: Builder,
+    signature: Any,
+    args: Any,
+    add_runs: Any,
+    rows: int,
+    last: Value | None = None,
 ) -> None:
-    """What `add_runs` does with whole runs of `rows` rows, and the rows that remain."""
+    """What `add_runs` does with whole runs of `rows` rows, up to `last`, and the other rows."""
     start, stop = args[7], args[8]
-    n_runs = b.sdiv(b.sub(stop, start), const(rows))
+    n_runs = b.sdiv(b.sub(stop if last is None else last, start), const(rows))
     add_runs(context, b, signature, args, start, n_runs)
     done = b.add(start, b.mul(n_runs, const(rows)))
     _add_remaining(context, b, signature, args, done, stop)
@@ -85,6 +95,14 @@ def write_short_rows(context: Any, b: Builder, signature: Any, args: Any) -> Non
     """Contiguous rows of a vector to a few; coef is a tuple."""
     rows = _short.rows_at_once(context, signature)
     _write_runs(context, b, signature, args, _short.add_rows, rows)
+
+
+def write_near_rows(context: Any, b: Builder, signature: Any, args: Any, gaps: bool) -> None:
+    """Contiguous rows of a vector to eight, in cache; coef is a tuple."""
+    rows = _near_rows.rows_at_once(context, signature)
+    add_rows = partial(_near_rows.add_rows, gaps=gaps)
+    last = _before_last(context, b, signature, args)
+    _write_runs(context, b, signature, args, add_rows, rows, last)
 
 
 def write_row_blocks(context: Any, b: Builder, signature: Any, args: Any, form: Form) -> None:
@@ -202,6 +220,10 @@ def _by_groups(name: str, write: Any, **options: Any) -> Kernel:
 ROW_TILES = _by_groups("row_tiles", write_row_tiles)
 COLUMN_TILES = _by_groups("column_tiles", write_column_tiles)
 SHORT_ROWS = _by_groups("short_rows", write_short_rows)
+NEAR_ROWS, NEAR_ROWS_WITH_GAPS = (
+    _by_groups(name, write_near_rows, gaps=gaps)
+    for name, gaps in (("near_rows", False), ("near_rows_with_gaps", True))
+)
 ROW_BLOCKS = {form: _by_groups(form.name, write_row_blocks, form=form) for form in FORMS}
 COLUMN_BLOCKS, COLUMN_BLOCKS_BY_4, COLUMN_RUNS = (
     _by_groups(name, write_columns, cached=cached, abreast=abreast)

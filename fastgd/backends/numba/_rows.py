@@ -137,7 +137,7 @@ def add_row_blocks(
         return rows, [b.mul(row, stride) for row in rows]
 
     def fetch(offsets: list[Value], j: Value) -> None:
-        for place in places:
+        for place in () if form.near else places:
             for offset in offsets:
                 emit.prefetch_at(b, place, b.add(offset, j))
 
