@@ -45,13 +45,14 @@ def near(name: str, far: str = "rows_by_4") -> str:
 
 
 # Rows of so many features are taken to be in cache, with small groups, and no others.
-NEAR = (7, 10, 26, 42, 63, 150, 310)
+NEAR = (2, 4, 5, 7, 10, 26, 42, 63, 150, 310)
 
 SHAPES = (
     Shape(1, "F", "column_tiles"),
-    Shape(2, "C", "row_tiles"),
+    Shape(2, "C", near("near_row_tiles", "row_tiles")),
     Shape(3, "C", "row_tiles"),
-    Shape(5, "C", "row_tiles"),
+    Shape(4, "C", near("near_row_tiles", "row_tiles")),
+    Shape(5, "C", near("near_row_tiles", "row_tiles")),
     Shape(6, "C", "row_tiles"),
     Shape(7, "C", near("near_rows", "short_rows")),
     Shape(8, "C", "short_rows"),
@@ -81,7 +82,7 @@ SHAPES = (
     Shape(500, "F", "column_sweeps", "fetched_columns"),
     Shape(510, "F", "columns_in_cache"),
 )
-FEW = ("F1", "C3", "C7", "C9", "C33", "C42", "C64", "C150", "C200", "C310")
+FEW = ("F1", "C3", "C5", "C7", "C9", "C33", "C42", "C64", "C150", "C200", "C310")
 FEW += ("C515", "C521", "C530")
 FEW += ("F16", "F33", "F60", "F200", "F500", "F510")
 # A vector and its tail for every kernel: few, since each is compiled in every variant.

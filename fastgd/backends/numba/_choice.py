@@ -92,10 +92,9 @@ def choose_kernel(problem: Problem, dtype: np.dtype[Any]) -> Choice:
         if _is_swept(problem):
             return Choice(_kernels.COLUMN_SWEEPS, _sweeps.scratch_size(d))
         return Choice(_column_blocks(d), _columns.block_rows(d, X.itemsize))
+    gaps, near = X.strides[0] != d * X.itemsize, is_near(problem)
     if d < LEAST_SHORT_ROW:
-        return Choice(_kernels.ROW_TILES, None)
-    gaps = X.strides[0] != d * X.itemsize
-    near = is_near(problem)
+        return Choice(_kernels.NEAR_ROW_TILES if near else _kernels.ROW_TILES, None)
     if near and d * dtype.itemsize <= _near_layout.MOST_BYTES:
         return Choice(_kernels.NEAR_ROWS_WITH_GAPS if gaps else _kernels.NEAR_ROWS, None)
     if d <= MOST_SHORT_ROW:

@@ -47,20 +47,26 @@ def _before_last(context: Any, b: Builder, signature: Any, args: Any) -> Value:
 
 
 def _write_tiles(
-    context: Any, b: Builder, signature: Any, args: Any, start: Value, by_columns: bool
+    context: Any,
+    b: Builder,
+    signature: Any,
+    args: Any,
+    start: Value,
+    by_columns: bool,
+    near: bool = False,
 ) -> None:
     stop = args[8]
     rows = _tile.tile_rows(context, signature.args[4], by_columns)
     last = stop if by_columns else _before_last(context, b, signature, args)
     n_tiles = b.sdiv(b.sub(last, start), const(rows))
-    _tile.add_tiles(context, b, signature, args, start, n_tiles, by_columns)
+    _tile.add_tiles(context, b, signature, args, start, n_tiles, by_columns, near)
     done = b.add(start, b.mul(n_tiles, const(rows)))
     _add_remaining(context, b, signature, args, done, stop)
 
 
-def write_row_tiles(context: Any, b: Builder, signature: Any, args: Any) -> None:
-    """Contiguous rows of few features; coef is a tuple."""
-    _write_tiles(context, b, signature, args, args[7], by_columns=False)
+def write_row_tiles(context: Any, b: Builder, signature: Any, args: Any, near: bool) -> None:
+    """Contiguous rows of few features, in cache or not; coef is a tuple."""
+    _write_tiles(context, b, signature, args, args[7], by_columns=False, near=near)
 
 
 def write_column_tiles(context: Any, b: Builder, signature: Any, args: Any) -> None:
@@ -217,7 +223,8 @@ def _by_groups(name: str, write: Any, **options: Any) -> Kernel:
     return Kernel(name, write_groups)
 
 
-ROW_TILES = _by_groups("row_tiles", write_row_tiles)
+ROW_TILES = _by_groups("row_tiles", write_row_tiles, near=False)
+NEAR_ROW_TILES = _by_groups("near_row_tiles", write_row_tiles, near=True)
 COLUMN_TILES = _by_groups("column_tiles", write_column_tiles)
 SHORT_ROWS = _by_groups("short_rows", write_short_rows)
 NEAR_ROWS, NEAR_ROWS_WITH_GAPS = (

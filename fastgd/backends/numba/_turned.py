@@ -35,6 +35,57 @@ def read_columns(b: Builder, load: Load, scalar: Any, d: int, count: int) -> lis
     return columns[:d]
 
 
+def read_close_columns(
+    b: Builder, load: Callable[[int, int], Value], stored: Any, scalar: Any, d: int, count: int
+) -> list[Value]:
+    """Columns of `count` rows of `d` features that have no gaps between them, of type `scalar`.
+
+    `load` loads, at (first, number), so many of all their numbers, as they are stored. By whole
+    registers these are put in order, and converted then, which takes fewer instructions than to
+    load every row (AVX-512, float32 in cache, 2 to 6 features: 1.02 to 1.45 times as fast in double
+    precision, and 1.5 to 2 times in single; but 4 and 6 there, and of float64, 0.4 to 0.8 times).
+    """
+    length = emit.register_lanes(stored)
+    sources = []
+    for at in range(0, count * d, length):
+        there = min(length, count * d - at)
+        source = load(at, there)
+        if there < length:
+            source = emit.pick(b, source, source, [min(i, there - 1) for i in range(length)])
+        sources.append(source)
+    columns: list[Value] = []
+    abreast = length // count
+    for j in range(0, d, abreast):
+        some = [min(j + k, d - 1) for k in range(abreast)]
+        found = _chosen(b, sources, [d * i + k for k in some for i in range(count)])
+        for first in range(0, length, count):
+            column = found
+            if abreast > 1:
+                column = emit.pick(b, found, found, range(first, first + count))
+            columns.append(emit.convert(b, column, scalar))
+    return columns[:d]
+
+
+def _chosen(b: Builder, sources: list[Value], places: list[int]) -> Value:
+    """A vector of elements of others laid end to end, by index."""
+    length = len(places)
+    of = {place % length: place // length for place in places}
+    found = sources[0]
+    if len(of) == length:
+        # Each stays where it is in its vector until one shuffle moves them all.
+        for k, source in enumerate(sources[1:], 1):
+            found = emit.pick(b, found, source, [i + length * (of[i] == k) for i in range(length)])
+        return emit.pick(b, found, found, [place % length for place in places])
+    if len(sources) == 1:
+        return emit.pick(b, found, found, places)
+    found = emit.pick(b, found, sources[1], [min(place, 2 * length - 1) for place in places])
+    for k, source in enumerate(sources[2:], 2):
+        there = [place // length == k for place in places]
+        mixed = [length + place % length if there[i] else i for i, place in enumerate(places)]
+        found = emit.pick(b, found, source, mixed)
+    return found
+
+
 def _gathered(b: Builder, load: Load, first: int, width: int, count: int, part: int) -> list[Value]:
     """`width` features of each row, in as many vectors: those of a few rows end to end in each.
 
