@@ -57,6 +57,8 @@ class Choice(NamedTuple):
 def choose_kernel(problem: Problem, dtype: np.dtype[Any]) -> Choice:
     """The fastest kernel for layout, number of features and precision, `dtype`, as measured.
 
+    Rows that are in cache have other kernels, with AVX-512: see `NEAR_BYTES`.
+
     Float32 in double precision, 410 MB: see ``python -m bench.bandwidth``. Tiles of rows take the
     least work of up to 6 features (one thread, AVX2, 5: 0.74 of the limit, and 0.47 by short rows;
     8: 0.73 and 0.77); then transposing them costs more than adding up each row by itself. That,
