@@ -104,10 +104,7 @@ def add_row_blocks(
     size = emit.size(stored)
     if hurried:
         ahead = LONG_BYTES_IN_FLIGHT // n_rows
-    if in_two:
-        places = [X.data]
-    else:
-        places = [place_to_fetch(b, X, stride, d, size, ahead, gap_ahead)]
+    places = [X.data] if in_two else [place_to_fetch(b, X, stride, d, size, ahead, gap_ahead)]
     if hurried:
         places += [b.gep(X.data, [const(k // n_rows // size)]) for k in LONG_BYTES_NEAR]
     tail = b.sub(d, b.srem(d, const(count)))
