@@ -68,7 +68,7 @@ SHAPES = (
     Shape(64, "C", rows("copied_rows_by_4")),
     Shape(150, "C", near("near_copied_rows_by_4")),
     Shape(200, "C", rows("copied_rows_by_2")),
-    Shape(310, "C", near("near_rows_by_4")),
+    Shape(310, "C", near("near_rows_by_4"), near("near_copied_rows_by_2")),
     Shape(515, "C", rows("copied_rows_by_1")),
     Shape(521, "C", rows("copied_rows_by_1_and_lines")),
     Shape(530, "C", rows("long_rows")),

@@ -57,43 +57,25 @@ class Choice(NamedTuple):
 def choose_kernel(problem: Problem, dtype: np.dtype[Any]) -> Choice:
     """The fastest kernel for layout, number of features and precision, `dtype`, as measured.
 
-    Rows that are in cache have other kernels, with AVX-512: see `NEAR_BYTES`.
+    Fractions of the limit are of 410 MB, see ``python -m bench.bandwidth``, float32 in double
+    precision. What is in cache has other kernels, with AVX-512.
+    """
+    by_columns = problem.X.strides[0] == problem.X.itemsize
+    return _choose_for_columns(problem, dtype) if by_columns else _choose_for_rows(problem, dtype)
 
-    Float32 in double precision, 410 MB: see ``python -m bench.bandwidth``. Tiles of rows take the
-    least work of up to 6 features (one thread, AVX2, 5: 0.74 of the limit, and 0.47 by short rows;
-    8: 0.73 and 0.77); then transposing them costs more than adding up each row by itself. That,
-    with the number of features fixed, is faster than blocks of rows of any length, 1.1 to 1.7 times
-    from 17 to 32 features, but each number of them takes a kernel of its own. Gaps between rows
-    (slices) change no order of sums, so that bits do not hang on them. With AVX-512, 17 to 32
-    features of float64 take up to 1.1 times as long as in blocks, but in X[::2] 0.6 to 0.8 times.
 
-    Of columns, tiles take the least work, but hardware follows some twenty streams and no more.
-    Against blocks of them, tiles are 1.2 times as fast at 20 and at 22 (one thread, AVX2, 22: 0.55
-    of the limit, and 0.46), 0.9 at 24, where in single precision it is 0.75, and 0.6 at 32. With
-    AVX-512, 23 to 28 are 1.4 to 1.9 times as fast in one thread (24: 0.94 of the limit, and 0.66),
-    1.1 to 1.2 times in two, 32 1.2 times and level, 40 1.2 and 0.94 times; in single precision 24
-    to 32 are 1.1 to 1.3 times as fast in one thread, and 0.86 to 0.97 times in two.
+def _choose_for_rows(problem: Problem, dtype: np.dtype[Any]) -> Choice:
+    """Of contiguous rows.
 
-    With AVX-512, sweeps of 300 columns are 1.2 times as fast as blocks in one thread, and level in
-    two; of 192 to 256 columns 0.75 to 1.2 times, as their distance in memory has it; of 32 to 48 as
-    little as 0.6. Sweeps there and back are faster for what is not converted, 1.1 times (200 to
-    1500 columns of float32, one thread; 2000 to 5000 level) to 1.2 times (two; float64 of 100 to
-    1000, one); 180 columns of float32, and 80 of float64, take 1.1 to 1.3 times as long so, and
-    converted ones 1.1 to 1.3 times. In cache, 1 MB, they read 24 columns in double precision 1.3
-    times as fast as tiles do, 40 to 300 1.4 to 1.6 times as blocks, 1000 to 5000 twice as sweeps;
-    of 8 MB 1.1 to 1.5 times, of 40 MB some only 0.6. Of float64, 24 come 0.8 times as fast so.
+    Tiles of rows take the least work of up to 6 features (one thread, AVX2, 5: 0.74 of the limit,
+    and 0.47 by short rows; 8: 0.73 and 0.77); then transposing them costs more than adding up each
+    row by itself. That, with the number of features fixed, is faster than blocks of rows of any
+    length, 1.1 to 1.7 times from 17 to 32 features, but each number of them takes a kernel of its
+    own. Gaps between rows (slices) change no order of sums, so that bits do not hang on them. With
+    AVX-512, 17 to 32 features of float64 take up to 1.1 times as long as in blocks, but in X[::2]
+    0.6 to 0.8 times.
     """
     X, d = problem.X, problem.n_features
-    if X.strides[0] == X.itemsize:
-        if d >= LEAST_COLUMNS_IN_CACHE[X.itemsize] and X.nbytes <= CACHED_BYTES:
-            return Choice(_kernels.COLUMNS_IN_CACHE, _there_and_back.scratch_size(d))
-        if d <= MOST_TILE_COLUMNS:
-            return Choice(_kernels.COLUMN_TILES, None)
-        if dtype == X.dtype and d * X.itemsize >= LEAST_FETCHED_BYTES:
-            return Choice(_kernels.FETCHED_COLUMNS, _there_and_back.scratch_size(d))
-        if _is_swept(problem):
-            return Choice(_kernels.COLUMN_SWEEPS, _sweeps.scratch_size(d))
-        return Choice(_column_blocks(d), _columns.block_rows(d, X.itemsize))
     gaps, near = X.strides[0] != d * X.itemsize, is_near(problem)
     if d < LEAST_SHORT_ROW:
         return Choice(_kernels.NEAR_ROW_TILES if near else _kernels.ROW_TILES, None)
@@ -106,6 +88,37 @@ def choose_kernel(problem: Problem, dtype: np.dtype[Any]) -> Choice:
     else:
         form = choose_form(d, X.itemsize, gaps)
     return Choice(_kernels.ROW_BLOCKS[form], _rows.scratch_size(d, form))
+
+
+def _choose_for_columns(problem: Problem, dtype: np.dtype[Any]) -> Choice:
+    """Of contiguous columns.
+
+    Tiles take the least work, but hardware follows some twenty streams and no more. Against blocks
+    of them, tiles are 1.2 times as fast at 20 and at 22 (one thread, AVX2, 22: 0.55 of the limit,
+    and 0.46), 0.9 at 24, where in single precision it is 0.75, and 0.6 at 32. With AVX-512, 23 to
+    28 are 1.4 to 1.9 times as fast in one thread (24: 0.94 of the limit, and 0.66), 1.1 to 1.2
+    times in two, 32 1.2 times and level, 40 1.2 and 0.94 times; in single precision 24 to 32 are
+    1.1 to 1.3 times as fast in one thread, and 0.86 to 0.97 times in two.
+
+    With AVX-512, sweeps of 300 columns are 1.2 times as fast as blocks in one thread, and level in
+    two; of 192 to 256 columns 0.75 to 1.2 times, as their distance in memory has it; of 32 to 48 as
+    little as 0.6. Sweeps there and back are faster for what is not converted, 1.1 times (200 to
+    1500 columns of float32, one thread; 2000 to 5000 level) to 1.2 times (two; float64 of 100 to
+    1000, one); 180 columns of float32, and 80 of float64, take 1.1 to 1.3 times as long so, and
+    converted ones 1.1 to 1.3 times. In cache, 1 MB, they read 24 columns in double precision 1.3
+    times as fast as tiles do, 40 to 300 1.4 to 1.6 times as blocks, 1000 to 5000 twice as sweeps;
+    of 8 MB 1.1 to 1.5 times, of 40 MB some only 0.6. Of float64, 24 come 0.8 times as fast so.
+    """
+    X, d = problem.X, problem.n_features
+    if d >= LEAST_COLUMNS_IN_CACHE[X.itemsize] and X.nbytes <= CACHED_BYTES:
+        return Choice(_kernels.COLUMNS_IN_CACHE, _there_and_back.scratch_size(d))
+    if d <= MOST_TILE_COLUMNS:
+        return Choice(_kernels.COLUMN_TILES, None)
+    if dtype == X.dtype and d * X.itemsize >= LEAST_FETCHED_BYTES:
+        return Choice(_kernels.FETCHED_COLUMNS, _there_and_back.scratch_size(d))
+    if _is_swept(problem):
+        return Choice(_kernels.COLUMN_SWEEPS, _sweeps.scratch_size(d))
+    return Choice(_column_blocks(d), _columns.block_rows(d, X.itemsize))
 
 
 def is_near(problem: Problem) -> bool:
