@@ -85,7 +85,7 @@ def warmup(
         mse_and_gradient(
             X, y, np.zeros(d), sample_weight=weight, prediction=prediction, precision=precision
         )
-    n = -(-LARGE_BYTES // (d * element.itemsize))
+    n = LARGE_BYTES // (d * element.itemsize) + 1
     y = np.ones(n, element)
     large = as_problem(np.zeros((n, d), element, order), y, y if sample_weight else None)
     for prediction in (None, np.empty_like(y)):
