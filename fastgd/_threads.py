@@ -75,8 +75,8 @@ def batches(n_groups: int, n_threads: int, most: int) -> Iterator[range]:
 class Team:
     """Threads that live as long as one fit, and are started when first wanted.
 
-    The caller's thread works too. Groups are handed out one by one, and each writes to a place of
-    its own, so that who takes which does not show in the result.
+    The caller's thread works too. Groups, or batches of them, are handed out one by one, and each
+    writes to a place of its own, so that who takes which does not show in the result.
     """
 
     def __init__(self, n_threads: int) -> None:
@@ -106,7 +106,7 @@ class Team:
         try:
             take_groups()
         finally:
-            stopped = True  # after an interrupt the others end with their current group
+            stopped = True  # after an interrupt the others end with what they are at
             for helper in helpers:
                 helper.result()
 

@@ -52,7 +52,7 @@ def layouts(n, d, dtype, at_end):
 
 def main(backend):
     count = check(backend, "double", moments=True) + check(backend, "single")
-    _choice.NEAR_BYTES = 0  # as if rows were in main memory
+    _choice.NEAR_BYTES = _choice.CACHED_BYTES = 0  # as if all were in main memory
     print(count + check(backend, "double"))
 
 

@@ -31,7 +31,7 @@ from fastgd.backends.numba._statistics import read_statistics
 # Rows that are read again for each target: they stay in the second cache.
 TARGETS_BLOCK_BYTES = 256 << 10
 
-# What one call of a kernel reads at most, unless a group is more: an interrupt waits for it.
+# What one call of a kernel reads of X at most, unless a group is more: an interrupt waits for it.
 CALL_BYTES = 64 << 20
 
 # Sums are added in the order that the kernels say, which keep many apart; left to reassociate, LLVM

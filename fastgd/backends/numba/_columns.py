@@ -24,9 +24,10 @@ from fastgd.backends.numba._residuals import Residuals
 COLUMNS_ABREAST, FEWER_ABREAST = 8, 4
 FEWER_LANES = 8
 # Rows of a block: so many that it takes half of the second cache, but not too short runs of each
-# column. (With AVX-512, rows as long as `_choice.LEAST_SWEPT_BYTES` are swept instead, in groups of
-# LEAST_RUN_ROWS and more.) Two threads, double: 1900 columns come 1.3 times as fast as in blocks of
-# 1024 rows and 400 KB, 1000 columns 1.05 times as fast as in blocks of 256; 24 to 300 are level.
+# column. (With AVX-512, rows as long as `_choice.LEAST_SWEPT_BYTES`, or as LEAST_FETCHED_BYTES if
+# they are not converted, are swept instead, in groups of LEAST_RUN_ROWS and more.) Two threads,
+# double: 1900 columns come 1.3 times as fast as in blocks of 1024 rows and 400 KB, 1000 columns
+# 1.05 times as fast as in blocks of 256; 24 to 300 are level.
 LEAST_BLOCK_ROWS, BLOCK_BYTES = 512, 200 << 10
 # Of more columns no cache holds a block, and both reads are from memory, in long runs of each: 5000
 # columns, one thread: 0.40 of the limit in blocks of 1024 rows, 0.53 of 4096. Groups of rows are

@@ -1,5 +1,7 @@
 """The fused kernel for contiguous columns that lie in cache, where there are 32 long registers.
 
+And for long rows of those that do not, if they are not converted: see `_choice`.
+
 The products of a tile of rows are summed in registers, in one sweep over all columns. A sweep back
 over them adds up the gradient, from the nearest cache as far as that holds a tile. Meanwhile the
 next tile may be fetched from memory.
