@@ -19,9 +19,6 @@ from fastgd.backends import PRECISIONS, load_backend
 # One kernel serves all numbers of features from some hundreds on.
 MOST_FEATURES = 1_000_000
 
-# More than what counts as in cache, for which there are other kernels.
-LARGE_BYTES = 8 << 20
-
 
 def warmup(
     n_features: int = 1,
@@ -85,9 +82,18 @@ def warmup(
         mse_and_gradient(
             X, y, np.zeros(d), sample_weight=weight, prediction=prediction, precision=precision
         )
-    n = LARGE_BYTES // (d * element.itemsize) + 1
-    y = np.ones(n, element)
-    large = as_problem(np.zeros((n, d), element, order), y, y if sample_weight else None)
-    for prediction in (None, np.empty_like(y)):
-        with load_backend("numba").open_pass(large, 1, prediction, precision):
-            pass
+    for gaps in (False, True):
+        for n in (4, _large_number_of_rows(d * element.itemsize)):
+            shape = (2 * n, d) if gaps else (n, d)
+            X, y = np.zeros(shape, element, order), np.ones(n, element)
+            problem = as_problem(X[::2] if gaps else X, y, y if sample_weight else None)
+            for prediction in (None, np.empty_like(y)):
+                with load_backend("numba").open_pass(problem, 1, prediction, precision):
+                    pass
+
+
+def _large_number_of_rows(row_bytes: int) -> int:
+    """More than count as in cache, for which there are other kernels."""
+    from fastgd.backends.numba import _choice  # which takes long to import
+
+    return max(_choice.NEAR_BYTES, _choice.CACHED_BYTES) // row_bytes + 1

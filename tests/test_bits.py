@@ -16,7 +16,8 @@ from shapes import FEW_SHAPES, SHAPES, use_small_groups
 from fastgd import Moments, fit, mse_and_gradient
 from fastgd._problem import Problem, as_problem
 from fastgd._threads import Team
-from fastgd.backends.numba import _choice, _columns
+from fastgd.backends.numba import _choice, _columns, _emit, _kernels
+from fastgd.backends.numba._assemble import Kernel
 from fastgd.backends.numba._choice import choose_kernel, pass_rows
 from fastgd.backends.numba._row_forms import FORMS, choose_form, choose_near_form
 
@@ -127,6 +128,16 @@ class TestTheTableOfShapes:
                 choice = choose_kernel(as_problem(X, np.zeros(2)), np.dtype(dtype))
                 found.add(choice.kernel.name)
         assert kernels == found
+
+    @pytest.mark.skipif(_emit.REGISTER_BYTES < 64, reason="some kernels need registers of 64 bytes")
+    def test_is_of_kernels_that_all_have_a_use(self, small_groups):
+        found = set()
+        for d, gaps, dtype in product({*range(1, 130), *(s.d for s in SHAPES)}, (1, 2), "fd"):
+            for order in "CF":
+                problem = as_problem(np.empty((4, d), "f4", order)[::gaps], np.zeros(4 // gaps))
+                found.add(choose_kernel(problem, np.dtype(dtype)).kernel.name)
+        kernels = [*vars(_kernels).values(), *_kernels.ROW_BLOCKS.values()]
+        assert found == {kernel.name for kernel in kernels if isinstance(kernel, Kernel)}
 
 
 @pytest.mark.usefixtures("small_groups")

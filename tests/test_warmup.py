@@ -46,11 +46,18 @@ def test_leaves_nothing_to_compile(no_more, dtype, order, weighted, precision):
         fit(X[::2], y[::2], tol=1e-3, precision=precision, sample_weight=half)
 
 
-def test_is_for_data_of_any_size(no_more):
-    warmup(9)
+# 8 divides all limits of what counts as in cache, and the others do not.
+@pytest.mark.parametrize(("d", "order"), [(8, "C"), (9, "C"), (40, "C"), (130, "C"), (25, "F")])
+def test_is_for_data_of_any_size_and_with_gaps(no_more, d, order):
+    warmup(d, order=order)
     no_more()
-    for n in (10, 1 + _choice.NEAR_BYTES // 36):
-        mse_and_gradient(np.ones((n, 9), "f4"), np.ones(n, "f4"), np.zeros(9))
+    limits = {_choice.NEAR_BYTES, _choice.CACHED_BYTES}
+    sizes = {10, *(limit // (4 * d) + more for limit in limits for more in (0, 1))} - {0}
+    for n in sizes:
+        X, y = np.ones((2 * n, d), "f4", order), np.ones(n, "f4")
+        mse_and_gradient(X[:n], y, np.zeros(d))
+        if order == "C":
+            mse_and_gradient(X[::2], y, np.zeros(d))
 
 
 def test_of_one_feature_serves_one_dimension(no_more):

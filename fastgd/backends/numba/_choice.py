@@ -163,7 +163,7 @@ def whole_rows(problem: Problem) -> int:
     """Rows of which groups are multiples, for the kernel to have no rest in each."""
     X, d = problem.X, problem.n_features
     if X.strides[0] == X.itemsize and d >= LEAST_COLUMNS_IN_CACHE[X.itemsize]:
-        return _sweeps.TILE_ROWS
+        return max(_sweeps.TILE_ROWS, _there_and_back.TILE_ROWS)  # powers of two
     return GROUP_ROWS
 
 
