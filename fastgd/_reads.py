@@ -209,12 +209,25 @@ def _sample(settings: Settings, part: float, block: Problem) -> Moments | None:
     n_rows = max(round(part * n), 1)
     if n_rows >= n:
         return _moments(settings, block)
-    rows = np.unique(np.random.default_rng(0).integers(0, n, n_rows))
+    rows = _drawn(n, n_rows)
     weight = None if block.sample_weight is None else block.sample_weight[rows]
     if weight is not None and not weight.any():
         return None
-    drawn = block._replace(X=block.X[rows], y=block.y[rows], sample_weight=weight)
+    X = block.X
+    # Twice as fast as by index, but would copy all of what is not contiguous.
+    drawn_X = X.take(rows, axis=0) if X.flags.c_contiguous else X[rows]
+    drawn = block._replace(X=drawn_X, y=block.y[rows], sample_weight=weight)
     return _moments(settings, drawn)
+
+
+def _drawn(n: int, number: int) -> NDArray[np.int64]:
+    """Rows drawn at random, always the same, in order; less those that are drawn again.
+
+    NumPy's `unique` takes 15 times as long for 50,000 of a million.
+    """
+    rows = np.random.default_rng(0).integers(0, n, number)
+    rows.sort()
+    return rows[np.diff(rows, prepend=-1) > 0]
 
 
 def _added(first: Sums, second: Sums) -> Sums:
