@@ -1,14 +1,16 @@
-"""Tables of figures in README.md, between markers of their own."""
+"""Tables of figures in README.md and bench/README.md, between markers of their own."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-README = Path(__file__).parent.parent / "README.md"
+HERE = Path(__file__).parent
+PAGES = (HERE.parent / "README.md", HERE / "README.md")
 
 
-def put(name: str, table: str, path: Path = README) -> None:
-    """Replace what stands between the markers of `name`."""
+def put(name: str, table: str, pages: tuple[Path, ...] = PAGES) -> None:
+    """Replace what stands between the markers of `name`, on whichever page has them."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    before, rest = path.read_text().split(begin)
-    path.write_text(f"{before}{begin}\n{table}\n{end}{rest.split(end)[1]}")
+    page = next(page for page in pages if begin in page.read_text())
+    before, rest = page.read_text().split(begin)
+    page.write_text(f"{before}{begin}\n{table}\n{end}{rest.split(end)[1]}")

@@ -144,12 +144,14 @@ def test_names_choose_by_their_beginnings():
 
 
 def test_tables_go_between_their_markers(tmp_path: Path):
-    page = tmp_path / "page.md"
+    page, other = tmp_path / "page.md", tmp_path / "other.md"
     page.write_text("a\n<!-- t: begin -->\nold\n<!-- t: end -->\nb\n")
+    other.write_text("c\n")
 
-    readme.put("t", "new", page)
+    readme.put("t", "new", (other, page))
 
     assert page.read_text() == "a\n<!-- t: begin -->\nnew\n<!-- t: end -->\nb\n"
+    assert other.read_text() == "c\n"
 
 
 def test_plot(problem, tmp_path):

@@ -83,7 +83,7 @@ def flights() -> bool:
     for name in reversed(NAMES):
         result, seconds = timed(partial(fastgd.fit, X, y, backend=name))
         found = np.append(result.coef, result.intercept)
-        _print_solution(f"fastgd {name}", found, seconds, f"{result.n_iter} epochs")
+        _print_solution(f"fastgd {name}", found, seconds, f"epochs: {result.n_iter}")
         largest = max(largest, _relative(found, exact))
     print(f"\nLargest relative difference from lstsq: {largest:.1e}")
     return largest <= LSTSQ_AGREEMENT
@@ -104,12 +104,12 @@ def large(rows: int) -> tuple[Mapping[str, Curve], bool]:
         flush=True,
     )
     curves = _fit_in_turn(rows)
-    print(f"{'':12}{'coef':>12}{'intercept':>12}{'loss':>12}{'time':>12}{'an epoch':>12}")
+    print(f"{'':12}{'coef':>12}{'intercept':>12}{'loss':>12}{'time':>12}  strategy")
     for name in reversed(NAMES):
         result, seconds = curves[name]
         print(
             f"fastgd {name}{result.coef:12.7f}{result.intercept:12.7f}{result.loss:12.7f}"
-            f"{duration(seconds):>12}{duration(seconds / LARGE_EPOCHS):>12}"
+            f"{duration(seconds):>12}  {result.strategy.split(',')[0]}"
         )
     (numpy, numpy_seconds), (numba, numba_seconds) = (curves[name] for name in NAMES)
     by_loss = _relative(numba.loss_history, numpy.loss_history)
