@@ -111,11 +111,11 @@ def _choose_for_columns(problem: Problem, dtype: np.dtype[Any]) -> Choice:
     """
     X, d = problem.X, problem.n_features
     if d >= LEAST_COLUMNS_IN_CACHE[X.itemsize] and X.nbytes <= CACHED_BYTES:
-        return Choice(_kernels.COLUMNS_IN_CACHE, _there_and_back.scratch_size(d))
+        return Choice(_kernels.COLUMNS_IN_CACHE, 0)
     if d <= MOST_TILE_COLUMNS:
         return Choice(_kernels.COLUMN_TILES, None)
     if dtype == X.dtype and d * X.itemsize >= LEAST_FETCHED_BYTES:
-        return Choice(_kernels.FETCHED_COLUMNS, _there_and_back.scratch_size(d))
+        return Choice(_kernels.FETCHED_COLUMNS, 0)
     if _is_swept(problem):
         return Choice(_kernels.COLUMN_SWEEPS, _sweeps.scratch_size(d))
     return Choice(_column_blocks(d), _columns.block_rows(d, X.itemsize))

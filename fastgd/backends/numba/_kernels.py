@@ -32,6 +32,7 @@ from fastgd.backends.numba import (
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba._assemble import Kernel
 from fastgd.backends.numba._emit import Builder, Value, const
+from fastgd.backends.numba._remaining import add_remaining
 from fastgd.backends.numba._row_forms import FORMS, Form
 
 DOUBLES = types.Array(types.float64, 1, "C")
@@ -61,7 +62,7 @@ def _write_tiles(
     n_tiles = b.sdiv(b.sub(last, start), const(rows))
     _tile.add_tiles(context, b, signature, args, start, n_tiles, by_columns, near)
     done = b.add(start, b.mul(n_tiles, const(rows)))
-    _add_remaining(context, b, signature, args, done, stop)
+    add_remaining(context, b, signature, args, done, stop, by_columns)
 
 
 def write_row_tiles(context: Any, b: Builder, signature: Any, args: Any, near: bool) -> None:
@@ -88,13 +89,14 @@ def _write_runs(
     add_runs: Any,
     rows: int,
     last: Value | None = None,
+    by_columns: bool = False,
 ) -> None:
     """What `add_runs` does with whole runs of `rows` rows, up to `last`, and the other rows."""
     start, stop = args[7], args[8]
     n_runs = b.sdiv(b.sub(stop if last is None else last, start), const(rows))
     add_runs(context, b, signature, args, start, n_runs)
     done = b.add(start, b.mul(n_runs, const(rows)))
-    _add_remaining(context, b, signature, args, done, stop)
+    add_remaining(context, b, signature, args, done, stop, by_columns)
 
 
 def write_short_rows(context: Any, b: Builder, signature: Any, args: Any) -> None:
@@ -123,7 +125,7 @@ def write_columns(
     """Contiguous columns, more of them than `write_column_tiles` is for; see `_columns`."""
     rows, _ = _columns.turn_rows(context, signature)
     add_blocks = partial(_columns.add_column_blocks, cached=cached, abreast=abreast)
-    _write_runs(context, b, signature, args, add_blocks, rows)
+    _write_runs(context, b, signature, args, add_blocks, rows, by_columns=True)
 
 
 def write_column_sweeps(context: Any, b: Builder, signature: Any, args: Any) -> None:
@@ -136,7 +138,7 @@ def write_column_sweeps(context: Any, b: Builder, signature: Any, args: Any) -> 
         sweeps.add_tiles(start, n_tiles, vectors)
         start = b.add(start, b.mul(n_tiles, const(rows)))
     sweeps.finish()
-    _add_remaining(context, b, signature, args, start, stop)
+    add_remaining(context, b, signature, args, start, stop, by_columns=True)
 
 
 def write_columns_there_and_back(
@@ -148,53 +150,10 @@ def write_columns_there_and_back(
     sweeps.finish()
 
 
-def _add_remaining(
-    context: Any, b: Builder, signature: Any, args: Any, start: Value, stop: Value
-) -> None:
-    """Rows that fill no vector, one by one in float64."""
-    arrays = emit.arrays(context, b, signature, args)
-    X, y, weight, prediction, w, out = (arrays[i] for i in (0, 1, 2, 3, 4, 6))
-    stored = context.get_value_type(signature.args[0].dtype)
-    d = cgutils.unpack_tuple(b, X.shape, 2)[1]
-    coefs = _in_memory(b, args[4]) if w is None else w.data
-    slot = cgutils.alloca_once(b, emit.DOUBLE)
-
-    def number(pointer: Value, index: Value) -> Value:
-        return emit.convert(b, b.load(b.gep(pointer, [index])), emit.DOUBLE)
-
-    def feature(i: Value, j: Value) -> Value:
-        place = cgutils.get_item_pointer(context, b, signature.args[0], X, [i, j])
-        return emit.convert(b, b.load(place), emit.DOUBLE)
-
-    with emit.loop(b, start, stop) as i:
-        b.store(emit.DOUBLE(0.0), slot)
-        with emit.loop(b, const(0), d) as j:
-            term = emit.multiply(b, feature(i, j), number(coefs, j))
-            b.store(emit.add(b, b.load(slot), term), slot)
-        product = b.load(slot)
-        if prediction is not None:
-            predicted = emit.convert(b, emit.add(b, product, args[5]), stored)
-            b.store(predicted, b.gep(prediction.data, [i]))
-        r = emit.add(b, product, emit.subtract(b, args[5], number(y.data, i)))
-        sr = r
-        if weight is not None:
-            s = number(weight.data, i)
-            sr = emit.multiply(b, r, s)
-            emit.add_to_memory(b, s, out.data, b.add(d, const(2)))
-        with emit.loop(b, const(0), d) as j:
-            emit.add_to_memory(b, emit.multiply(b, sr, feature(i, j)), out.data, j)
-        emit.add_to_memory(b, emit.multiply(b, sr, r), out.data, d)
-        emit.add_to_memory(b, sr, out.data, b.add(d, const(1)))
-
-
-def _in_memory(b: Builder, numbers: Value) -> Value:
-    """A pointer to what an array of LLVM's holds."""
-    address = cgutils.alloca_once_value(b, numbers)
-    return b.bitcast(address, numbers.type.element.as_pointer())
-
-
-def _by_groups(name: str, write: Any, **options: Any) -> Kernel:
+def _by_groups(name: str, write: Any, zeroed: bool = True, **options: Any) -> Kernel:
     """The kernel that reads one group after the other by what `write` emits.
+
+    For each its scratch, if any, is `zeroed`.
 
     Between two calls from Python, after so much data, its own code is no longer in cache: a call
     for each of 64 groups took 3 to 8 percent of the time that 410 MB take.
@@ -213,7 +172,7 @@ def _by_groups(name: str, write: Any, **options: Any) -> Kernel:
             group = b.sdiv(b.sub(first, start), length)
             data = b.gep(out.data, [b.mul(group, n_sums)])
             populate_array(sums, data, [n_sums], [itemsize], itemsize, meminfo=None)
-            if scratch is not None:
+            if zeroed and scratch is not None:
                 cgutils.memset(b, scratch.data, b.mul(scratch.nitems, itemsize), 0)
             last = emit.smaller(b, b.add(first, length), stop)
             values = (*args[:6], sums._getvalue(), first, last, args[10])
@@ -231,7 +190,9 @@ NEAR_ROWS, NEAR_ROWS_WITH_GAPS = (
     _by_groups(name, write_near_rows, gaps=gaps)
     for name, gaps in (("near_rows", False), ("near_rows_with_gaps", True))
 )
-ROW_BLOCKS = {form: _by_groups(form.name, write_row_blocks, form=form) for form in FORMS}
+ROW_BLOCKS = {
+    form: _by_groups(form.name, write_row_blocks, zeroed=False, form=form) for form in FORMS
+}
 COLUMN_BLOCKS, COLUMN_BLOCKS_BY_4, COLUMN_RUNS = (
     _by_groups(name, write_columns, cached=cached, abreast=abreast)
     for name, cached, abreast in (

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from llvmlite import ir
 from numba.core import cgutils
 
 from fastgd.backends.numba import _emit as emit
@@ -63,9 +64,9 @@ def place_to_fetch(
 
 
 def scratch_size(d: int, form: Form) -> int:
-    """Numbers of float64, zeros, that rows of `d` features need room for, at most."""
+    """Numbers of float64 that rows of `d` features need room for, at most."""
     copies = form.rows if form.copied else 0
-    return (3 + copies) * (d + emit.REGISTER_BYTES // 4) + emit.LINE_BYTES // 8
+    return (2 + copies) * (d + emit.REGISTER_BYTES // 4) + emit.LINE_BYTES // 8
 
 
 def add_row_blocks(
@@ -113,12 +114,11 @@ def add_row_blocks(
     # it adds to their gradient is left aside.
     last = b.sub(d, const(count))
     padded = b.select(has_tail, b.add(tail, const(count)), tail)
-    # In scratch, which is zero: coefficients, gradient, sums of the lanes and three more, copies.
+    repeated = emit.mask(b, b.sub(padded, d), count)
+    # In scratch: coefficients, gradient, copies.
     w = b.bitcast(scratch.data, scalar.as_pointer())
     g = b.gep(w, [padded])
-    sums = b.bitcast(b.gep(g, [padded]), emit.DOUBLE.as_pointer())
-    line = const(emit.LINE_BYTES // emit.size(emit.DOUBLE))
-    copies = b.bitcast(b.gep(sums, [b.add(padded, line)]), scalar.as_pointer())
+    copies = b.gep(g, [b.add(padded, const(emit.LINE_BYTES // emit.size(scalar)))])
 
     residuals = Residuals(context, b, signature, args, scalar, n_rows)
     # A sum for each vector of a turn, where one row alone would wait for its additions.
@@ -209,27 +209,24 @@ def add_row_blocks(
 
         for_vectors(following, work)
 
-    def move_gradient() -> None:
-        with emit.loop(b, const(0), padded, count) as j:
-            part = emit.convert(b, emit.load(b, g, j, count, scalar), emit.DOUBLE)
-            before = emit.load(b, sums, j, count, emit.DOUBLE)
-            emit.store(b, emit.add(b, before, part), sums, j)
-            emit.store(b, emit.zero(scalar, count), g, j)
+    def for_moved(work: Callable[[Value, Value, Any], None]) -> None:
+        """``work(lane, j, new)``, as `for_vectors` does; ``new(x)`` is x, 0 where it repeats."""
+        with emit.loop(b, const(0), tail, count) as j:
+            work(j, j, lambda x: x)
+        with b.if_then(has_tail):
+            work(tail, last, lambda x: b.select(repeated, ir.Constant(x.type, None), x))
 
-    def for_features(work: Callable[[Value, Value], None]) -> None:
-        """``work(lane, j)`` for each feature, and the lane that is its own."""
-        with emit.loop(b, const(0), tail) as j:
-            work(j, j)
-        with emit.loop(b, tail, d) as j:
-            work(b.add(j, b.sub(padded, d)), j)
+    def begin(lane: Value, j: Value, new: Any) -> None:
+        emit.store(b, new(emit.load(b, coef.data, j, count, scalar)), w, lane)
+        emit.store(b, emit.zero(scalar, count), g, lane)
 
-    def pad(lane: Value, j: Value) -> None:
-        b.store(b.load(b.gep(coef.data, [j])), b.gep(w, [lane]))
+    def move_gradient(lane: Value, j: Value, new: Any) -> None:
+        part = emit.convert(b, emit.load(b, g, lane, count, scalar), emit.DOUBLE)
+        before = emit.load(b, out.data, j, count, emit.DOUBLE)
+        emit.store(b, emit.add(b, before, new(part)), out.data, j)
+        emit.store(b, emit.zero(scalar, count), g, lane)
 
-    def move_sum(lane: Value, place: Value) -> None:
-        emit.add_to_memory(b, b.load(b.gep(sums, [lane])), out.data, place)
-
-    for_features(pad)
+    for_moved(begin)
     if not in_two:
         with b.if_then(b.icmp_signed(">", n_blocks, const(0))):
             _, first_offsets = block(const(0))
@@ -239,9 +236,6 @@ def add_row_blocks(
         stop = emit.smaller(b, b.add(first, const(run)), n_blocks)
         with emit.loop(b, first, stop) as index:
             add_block(index)
-        move_gradient()
+        for_moved(move_gradient)
         residuals.end_run()
-    residuals.add_to(sums, padded)
-    for_features(move_sum)
-    for k in range(3):
-        move_sum(b.add(padded, const(k)), b.add(d, const(k)))
+    residuals.add_to(out.data, d)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from llvmlite import ir
 from numba.core import cgutils
 
 from fastgd.backends.numba import _emit as emit
@@ -24,24 +25,22 @@ TILE_ROWS = 128
 # Rows that remain are a tile of half as many, or of a quarter, or so on, whose last rows need not
 # be there: so each column is visited once for them.
 LEAST_TILE_ROWS = 16
-# Sums of the gradient of a column.
-LANES = 8
+# Columns whose sums are added to the gradient at once: a register of float64. A column at a time,
+# its lanes in memory between tiles, of which these are many, was 0.9 to 1.0 times as fast in 1 MB
+# (24 to 1000 columns, 5000: 0.65 to 0.8), and in 64 KB 0.5 to 0.97. Unrolled in the code, eight
+# columns were 0.75 to 0.9 times as fast in double precision.
+ABREAST = 8
 # Columns whose products are added up by themselves: in float32 the error of a sum grows with its
 # terms.
 COLUMNS_A_SUM = 16
 
 
-def scratch_size(d: int) -> int:
-    """Numbers of float64, zeros, that `d` features need room for."""
-    return d * LANES
-
-
 class Sweeps:
-    """Sums of tiles of rows; those of the gradient stay in the scratch, lane by lane."""
+    """Sums of tiles of rows."""
 
     def __init__(self, context: Any, b: Builder, signature: Any, args: Any, fetched: bool) -> None:
         arrays = emit.arrays(context, b, signature, args)
-        self._X, self._w, self._out, room = (arrays[i] for i in (0, 4, 6, 9))
+        self._X, self._w, self._out = (arrays[i] for i in (0, 4, 6))
         self._b, self._fetched = b, fetched
         self._stored = context.get_value_type(signature.args[0].dtype)
         self._scalar = context.get_value_type(signature.args[4].dtype)
@@ -49,7 +48,11 @@ class Sweeps:
         self._d = cgutils.unpack_tuple(b, self._X.shape, 2)[1]
         step = cgutils.unpack_tuple(b, self._X.strides, 2)[1]
         self._stride = b.sdiv(step, const(emit.size(self._stored)))
-        self._gradients = room.data
+        self._whole = b.and_(self._d, const(-ABREAST))
+        kind = ir.VectorType(self._scalar, self._count)
+        self._room = b.bitcast(
+            cgutils.alloca_once(b, kind, size=ABREAST), self._scalar.as_pointer()
+        )
         self._residuals = Residuals(context, b, signature, args, self._scalar, self._count)
 
     def add(self, start: Value, stop: Value) -> None:
@@ -69,18 +72,7 @@ class Sweeps:
             rows //= 2
 
     def finish(self) -> None:
-        """Add all sums to those handed in."""
-        b, n = self._b, self._b.and_(self._d, const(-LANES))
-
-        def lanes_of(j: Value) -> Value:
-            return emit.load(b, self._gradients, b.mul(j, const(LANES)), LANES, emit.DOUBLE)
-
-        with emit.loop(b, const(0), n, LANES) as j:
-            sums = exchange.row_sums(b, [lanes_of(b.add(j, const(k))) for k in range(LANES)])
-            before = emit.load(b, self._out.data, j, LANES, emit.DOUBLE)
-            emit.store(b, b.fadd(before, sums), self._out.data, j)
-        with emit.loop(b, n, self._d) as j:
-            emit.add_to_memory(b, exchange.total(b, lanes_of(j)), self._out.data, j)
+        """Add the sums of residuals to those handed in."""
         self._residuals.add_to(self._out.data, self._d)
 
     def _masks(self, rows: int, surely: int, there: Value) -> list[Value | None]:
@@ -100,11 +92,26 @@ class Sweeps:
             for i, (product, mask) in enumerate(zip(products, masks, strict=True))
         ]
         self._residuals.end_run()
-        last = b.sub(self._d, const(1))
-        with emit.loop(b, const(0), self._d) as k:
+
+        def gradient(j: Value) -> Value:
             if self._fetched:
-                self._fetch(k, b.add(row, const(rows)), rows)
-            self._add_gradient(b.sub(last, k), row, weighed, masks)
+                self._fetch(b.sub(b.sub(self._d, const(1)), j), b.add(row, const(rows)), rows)
+            return self._gradient(j, row, weighed, masks)
+
+        with emit.loop(b, self._whole, self._d) as j:
+            term = emit.convert(b, exchange.total(b, gradient(j)), emit.DOUBLE)
+            emit.add_to_memory(b, term, self._out.data, j)
+        with emit.loop(b, const(0), self._whole, ABREAST) as k:
+            first = b.sub(self._whole, b.add(k, const(ABREAST)))
+            with emit.loop(b, const(0), const(ABREAST)) as i:
+                back = b.sub(const(ABREAST - 1), i)
+                term = gradient(b.add(first, back))
+                emit.store(b, term, self._room, b.mul(back, const(self._count)))
+            places = range(0, ABREAST * self._count, self._count)
+            terms = [emit.load(b, self._room, const(p), self._count, self._scalar) for p in places]
+            sums = emit.convert(b, exchange.row_sums(b, terms), emit.DOUBLE)
+            before = emit.load(b, self._out.data, first, ABREAST, emit.DOUBLE)
+            emit.store(b, b.fadd(before, sums), self._out.data, first)
 
     def _fetch(self, j: Value, row: Value, rows: int) -> None:
         """Fetch rows of a column; the last of each line, which may be another's."""
@@ -129,9 +136,10 @@ class Sweeps:
             sums.clear(b)
         return totals.get(b)
 
-    def _add_gradient(
+    def _gradient(
         self, j: Value, row: Value, weighed: list[Value], masks: list[Value | None]
-    ) -> None:
+    ) -> Value:
+        """What a tile adds to the gradient of a column, in a vector."""
         b = self._b
         parts: list[Value] = []
         for i, (sr, x) in enumerate(zip(weighed, self._features(j, row, masks), strict=True)):
@@ -139,13 +147,7 @@ class Sweeps:
                 parts.append(b.fmul(sr, x))
             else:
                 parts[i % 2] = emit.multiply_add(b, sr, x, parts[i % 2])
-        term = parts[0] if len(parts) == 1 else b.fadd(*parts)
-        while term.type.count > LANES:
-            term = b.fadd(*exchange.halves(b, term))
-        place = b.mul(j, const(LANES))
-        before = emit.load(b, self._gradients, place, LANES, emit.DOUBLE)
-        after = b.fadd(before, emit.convert(b, term, emit.DOUBLE))
-        emit.store(b, after, self._gradients, place)
+        return parts[0] if len(parts) == 1 else b.fadd(*parts)
 
     def _features(self, j: Value, row: Value, masks: list[Value | None]) -> list[Value]:
         """A column of a tile, as vectors."""
