@@ -20,8 +20,11 @@ from fastgd.backends.numba._residuals import Residuals
 from fastgd.backends.numba._rows import ROWS_A_RUN, place_to_fetch
 
 # Rows are read as two streams far apart. One thread, float32 in main memory: 7 to 13 features were
-# read at 0.84 to 0.94 of the limit in one stream, and at 0.90 to 0.99 so.
-STREAMS = 2
+# read at 0.84 to 0.94 of the limit in one stream, and at 0.90 to 0.99 so. But rows longer than two
+# lines come faster in one, 1.03 to 1.1 times (24 to 32 features of float64, one thread and two), as
+# do rows of just one line if they have gaps and float64 is computed in: 16 features of float32 1.1
+# times in one thread and 1.05 to 1.3 times in two; with no gaps 0.98 to 1.05 times.
+MOST_STREAMS = 2
 # How far ahead rows with gaps between them are fetched, in bytes of their own: by 4096 and 8192
 # they took up to 1.15 times as long.
 GAP_BYTES_AHEAD = 2048
@@ -33,6 +36,13 @@ MOST_ROWS, LEAST_ROWS = 8, 4
 SUMS_APART = 4
 
 
+def _streams(context: Any, signature: Any) -> int:
+    stored, scalar = (context.get_value_type(signature.args[i].dtype) for i in (0, 4))
+    row_bytes = signature.args[4].count * emit.size(stored)
+    alone = row_bytes == emit.LINE_BYTES and scalar == emit.DOUBLE
+    return 1 if alone or row_bytes > 2 * emit.LINE_BYTES else MOST_STREAMS
+
+
 def block_rows(context: Any, signature: Any) -> int:
     """Rows of a block of each stream."""
     size = emit.size(context.get_value_type(signature.args[0].dtype))
@@ -41,7 +51,7 @@ def block_rows(context: Any, signature: Any) -> int:
 
 def rows_at_once(context: Any, signature: Any) -> int:
     """Rows that a turn of the loop takes."""
-    return STREAMS * block_rows(context, signature)
+    return _streams(context, signature) * block_rows(context, signature)
 
 
 def add_rows(
@@ -59,6 +69,7 @@ def add_rows(
     count = min(emit.register_lanes(scalar), 1 << (d - 1).bit_length())
     firsts = range(0, d, count)
     n_rows, n_vectors = block_rows(context, signature), len(firsts)
+    n_streams = _streams(context, signature)
     stride = b.sdiv(cgutils.unpack_tuple(b, X.strides, 2)[0], const(emit.size(stored)))
 
     coefs = cgutils.unpack_tuple(b, args[4], d)
@@ -70,13 +81,13 @@ def add_rows(
     totals = emit.Accumulators(b, emit.DOUBLE, count, n_vectors)
     sums = [emit.Accumulators(b, scalar, count, n_vectors) for _ in range(apart)]
     # The block that was read last, of each stream, and its residuals in one of two places each.
-    kept = [emit.Accumulators(b, scalar, count, n_rows * n_vectors) for _ in range(STREAMS)]
-    room = cgutils.alloca_once(b, scalar, size=2 * STREAMS * n_rows)
+    kept = [emit.Accumulators(b, scalar, count, n_rows * n_vectors) for _ in range(n_streams)]
+    room = cgutils.alloca_once(b, scalar, size=2 * n_streams * n_rows)
     room.align = emit.LINE_BYTES
-    for place in range(0, 2 * STREAMS * n_rows, n_rows):
+    for place in range(0, 2 * n_streams * n_rows, n_rows):
         emit.store(b, emit.zero(scalar, n_rows), room, const(place))
     size = emit.size(stored)
-    ahead = emit.BYTES_IN_FLIGHT // STREAMS
+    ahead = emit.BYTES_IN_FLIGHT // MOST_STREAMS
     later = place_to_fetch(b, X, stride, const(d), size, ahead, GAP_BYTES_AHEAD)
 
     def read(row: Value) -> list[list[Value]]:
@@ -116,17 +127,17 @@ def add_rows(
         sr = residuals.of_products(exchange.row_products(b, rows, w), row)
         emit.store(b, sr, residuals_of(stream, turn), const(0))
 
-    stream_rows = [b.mul(n_turns, const(n_rows * stream)) for stream in range(STREAMS)]
-    run = ROWS_A_RUN[scalar] // (STREAMS * n_rows)
+    stream_rows = [b.mul(n_turns, const(n_rows * stream)) for stream in range(n_streams)]
+    run = ROWS_A_RUN[scalar] // (n_streams * n_rows)
     with emit.loop(b, const(0), n_turns, run) as first:
         stop = emit.smaller(b, b.add(first, const(run)), n_turns)
         with emit.loop(b, first, stop) as turn:
-            for stream in range(STREAMS):
+            for stream in range(n_streams):
                 add_block(stream, turn)
         for each in sums:
             each.move_to(b, totals)
         residuals.end_run()
-    for stream in range(STREAMS):
+    for stream in range(n_streams):
         add_gradient(stream, b.sub(n_turns, const(1)))
     for each in sums:
         each.move_to(b, totals)
