@@ -46,12 +46,19 @@ def draw(results: Results, path: Path) -> None:
         _dress(axes, f"{shape[0]:,} x {shape[1]:,}")
     for axes in panels[len(shapes) :]:
         axes.set_axis_off()
-    _legend(panels[len(shapes)] if len(shapes) < len(panels) else panels[0])
+    drawn = {
+        _family(name) for found in results.values() for name in found if _is_drawn(found[name])
+    }
+    _legend(panels[len(shapes)] if len(shapes) < len(panels) else panels[0], drawn)
     figure.savefig(path, format="png", dpi=80)
 
 
 def _family(name: str) -> str:
     return next((family for family in FAMILIES if name.startswith(family)), "numpy")
+
+
+def _is_drawn(a: Attempt) -> bool:
+    return a.seconds is not None and a.excess is not None
 
 
 def _mark(axes: Axes, name: str, a: Attempt, *, filled: bool) -> None:
@@ -95,12 +102,13 @@ def _dress(axes: Axes, title: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _legend(axes: Axes) -> None:
+def _legend(axes: Axes, drawn: set[str]) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
         Line2D([], [], marker=marker, color=colour, linestyle="", label=family.strip())
         for family, (marker, colour) in FAMILIES.items()
+        if family in drawn
     ]
     handles += [
         Line2D([], [], color="0.35", linestyle="--", label=f"accuracy asked for, {ACCURACY:g}"),

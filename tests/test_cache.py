@@ -364,7 +364,7 @@ def test_a_changed_kernel_is_not_served_from_the_old_entry(package, tmp_path):
     folder = tmp_path / "cache"
     code = TWO_ROWS
     run(folder, code, package.parent)
-    path = package / "backends" / "numba" / "_kernels.py"
+    path = package / "backends" / "numba" / "_remaining.py"
     text = path.read_text()
     line = "emit.add_to_memory(b, emit.multiply(b, sr, r), out.data, d)\n"
     assert text.count(line) == 1

@@ -115,7 +115,7 @@ def _choose_for_columns(problem: Problem, dtype: np.dtype[Any]) -> Choice:
     if d <= MOST_TILE_COLUMNS:
         return Choice(_kernels.COLUMN_TILES, None)
     if dtype == X.dtype and d * X.itemsize >= LEAST_FETCHED_BYTES:
-        return Choice(_kernels.FETCHED_COLUMNS, 0)
+        return Choice(_kernels.FETCHED_COLUMNS, _there_and_back.scratch_size(d))
     if _is_swept(problem):
         return Choice(_kernels.COLUMN_SWEEPS, _sweeps.scratch_size(d))
     return Choice(_column_blocks(d), _columns.block_rows(d, X.itemsize))

@@ -34,7 +34,10 @@ BYTES_AHEAD = 768
 GAP_BYTES_AHEAD, LEAST_ROW_BYTES = (
     (3072, 0) if emit.REGISTER_BYTES == 64 else (1536, 4 * emit.LINE_BYTES)
 )
-SINGLE_GAP_BYTES_AHEAD = 6144  # where rows are taken one by one
+# Where rows are taken one by one. What is read by lines is asked for again when near: float64 of
+# 400 and 1000 features, and float32 of 1000 in single precision, come 1.04 to 1.07 times as fast
+# so; but 550 and 700 of float32, not by lines, 0.95 times.
+SINGLE_GAP_BYTES_AHEAD, SINGLE_BYTES_NEAR = 6144, (6144, 2048)
 # Of long rows that are converted, a thread asks for so many bytes, of all its rows, and for the
 # same again when it is as near as this: what is asked for while much else is on its way is dropped.
 LONG_BYTES_IN_FLIGHT, LONG_BYTES_NEAR = 12288, (6144, 2048)
@@ -66,7 +69,7 @@ def place_to_fetch(
 def scratch_size(d: int, form: Form) -> int:
     """Numbers of float64 that rows of `d` features need room for, at most."""
     copies = form.rows if form.copied else 0
-    return (2 + copies) * (d + emit.REGISTER_BYTES // 4) + emit.LINE_BYTES // 8
+    return (3 + copies) * (d + emit.REGISTER_BYTES // 4) + emit.LINE_BYTES // 8
 
 
 def add_row_blocks(
@@ -96,16 +99,17 @@ def add_row_blocks(
     # where float32 is converted to float64.
     turn = emit.register_lanes(stored)
     in_turns = b.sub(d, b.srem(d, const(turn)))
-    ahead = emit.bytes_ahead(n_rows, BYTES_AHEAD)
+    size, ahead = emit.size(stored), emit.bytes_ahead(n_rows, BYTES_AHEAD)
     gap_ahead = SINGLE_GAP_BYTES_AHEAD if n_rows == 1 else GAP_BYTES_AHEAD
     # Two loops over a block of rows, its products and its gradient, each of which fetches half of
     # the next block, instead of one over two blocks: of 1700 to 10000 features, 1.02 to 1.1 times
     # as fast (one thread and two), but 0.95 where features are converted.
     in_two = form.long and stored == scalar
-    size = emit.size(stored)
     if hurried:
         ahead = LONG_BYTES_IN_FLIGHT // n_rows
     places = [X.data] if in_two else [place_to_fetch(b, X, stride, d, size, ahead, gap_ahead)]
+    if form.by_lines and stored == scalar:
+        places += [place_to_fetch(b, X, stride, d, size, k, k) for k in SINGLE_BYTES_NEAR]
     if hurried:
         places += [b.gep(X.data, [const(k // n_rows // size)]) for k in LONG_BYTES_NEAR]
     tail = b.sub(d, b.srem(d, const(count)))
@@ -115,10 +119,13 @@ def add_row_blocks(
     last = b.sub(d, const(count))
     padded = b.select(has_tail, b.add(tail, const(count)), tail)
     repeated = emit.mask(b, b.sub(padded, d), count)
-    # In scratch: coefficients, gradient, copies.
+    # In scratch: coefficients, gradient, its sums, copies. Added to `out` at the end of each run,
+    # the gradient of 550 to 1000 features cost a tenth of the speed.
     w = b.bitcast(scratch.data, scalar.as_pointer())
     g = b.gep(w, [padded])
-    copies = b.gep(g, [b.add(padded, const(emit.LINE_BYTES // emit.size(scalar)))])
+    sums = b.bitcast(b.gep(g, [padded]), emit.DOUBLE.as_pointer())
+    line = const(emit.LINE_BYTES // emit.size(emit.DOUBLE))
+    copies = b.bitcast(b.gep(sums, [b.add(padded, line)]), scalar.as_pointer())
 
     residuals = Residuals(context, b, signature, args, scalar, n_rows)
     # A sum for each vector of a turn, where one row alone would wait for its additions.
@@ -219,12 +226,19 @@ def add_row_blocks(
     def begin(lane: Value, j: Value, new: Any) -> None:
         emit.store(b, new(emit.load(b, coef.data, j, count, scalar)), w, lane)
         emit.store(b, emit.zero(scalar, count), g, lane)
+        emit.store(b, emit.zero(emit.DOUBLE, count), sums, lane)
 
-    def move_gradient(lane: Value, j: Value, new: Any) -> None:
-        part = emit.convert(b, emit.load(b, g, lane, count, scalar), emit.DOUBLE)
+    def move_gradient() -> None:
+        with emit.loop(b, const(0), padded, count) as j:
+            part = emit.convert(b, emit.load(b, g, j, count, scalar), emit.DOUBLE)
+            before = emit.load(b, sums, j, count, emit.DOUBLE)
+            emit.store(b, emit.add(b, before, part), sums, j)
+            emit.store(b, emit.zero(scalar, count), g, j)
+
+    def move_sums(lane: Value, j: Value, new: Any) -> None:
+        part = emit.load(b, sums, lane, count, emit.DOUBLE)
         before = emit.load(b, out.data, j, count, emit.DOUBLE)
         emit.store(b, emit.add(b, before, new(part)), out.data, j)
-        emit.store(b, emit.zero(scalar, count), g, lane)
 
     for_moved(begin)
     if not in_two:
@@ -236,6 +250,7 @@ def add_row_blocks(
         stop = emit.smaller(b, b.add(first, const(run)), n_blocks)
         with emit.loop(b, first, stop) as index:
             add_block(index)
-        for_moved(move_gradient)
+        move_gradient()
         residuals.end_run()
+    for_moved(move_sums)
     residuals.add_to(out.data, d)

@@ -25,22 +25,29 @@ TILE_ROWS = 128
 # Rows that remain are a tile of half as many, or of a quarter, or so on, whose last rows need not
 # be there: so each column is visited once for them.
 LEAST_TILE_ROWS = 16
-# Columns whose sums are added to the gradient at once: a register of float64. A column at a time,
-# its lanes in memory between tiles, of which these are many, was 0.9 to 1.0 times as fast in 1 MB
-# (24 to 1000 columns, 5000: 0.65 to 0.8), and in 64 KB 0.5 to 0.97. Unrolled in the code, eight
-# columns were 0.75 to 0.9 times as fast in double precision.
+# In cache, columns whose sums are added to the gradient at once: a register of float64. A column at
+# a time, its lanes in scratch between tiles, was 0.9 to 1.0 times as fast in 1 MB (24 to 1000
+# columns, 5000: 0.65 to 0.8), and in 64 KB 0.5 to 0.97. Unrolled in the code, eight columns were
+# 0.75 to 0.9 times as fast in double precision. Of those fetched from memory, 600 of float64 and
+# 5000 of float32 are 1.06 and 1.15 times as fast by their lanes.
 ABREAST = 8
+LANES = 8
 # Columns whose products are added up by themselves: in float32 the error of a sum grows with its
 # terms.
 COLUMNS_A_SUM = 16
 
 
+def scratch_size(d: int) -> int:
+    """Numbers of float64, zeros, that `d` columns need room for which are fetched."""
+    return d * LANES
+
+
 class Sweeps:
-    """Sums of tiles of rows."""
+    """Sums of tiles of rows; if they are fetched, those of the gradient stay in the scratch."""
 
     def __init__(self, context: Any, b: Builder, signature: Any, args: Any, fetched: bool) -> None:
         arrays = emit.arrays(context, b, signature, args)
-        self._X, self._w, self._out = (arrays[i] for i in (0, 4, 6))
+        self._X, self._w, self._out, self._scratch = (arrays[i] for i in (0, 4, 6, 9))
         self._b, self._fetched = b, fetched
         self._stored = context.get_value_type(signature.args[0].dtype)
         self._scalar = context.get_value_type(signature.args[4].dtype)
@@ -49,10 +56,6 @@ class Sweeps:
         step = cgutils.unpack_tuple(b, self._X.strides, 2)[1]
         self._stride = b.sdiv(step, const(emit.size(self._stored)))
         self._whole = b.and_(self._d, const(-ABREAST))
-        kind = ir.VectorType(self._scalar, self._count)
-        self._room = b.bitcast(
-            cgutils.alloca_once(b, kind, size=ABREAST), self._scalar.as_pointer()
-        )
         self._residuals = Residuals(context, b, signature, args, self._scalar, self._count)
 
     def add(self, start: Value, stop: Value) -> None:
@@ -72,8 +75,20 @@ class Sweeps:
             rows //= 2
 
     def finish(self) -> None:
-        """Add the sums of residuals to those handed in."""
-        self._residuals.add_to(self._out.data, self._d)
+        """Add all sums that are left to those handed in."""
+        b, out = self._b, self._out.data
+        if self._fetched:
+            with emit.loop(b, const(0), self._whole, ABREAST) as j:
+                sums = exchange.row_sums(b, [self._lanes(j, k) for k in range(ABREAST)])
+                before = emit.load(b, out, j, ABREAST, emit.DOUBLE)
+                emit.store(b, b.fadd(before, sums), out, j)
+            with emit.loop(b, self._whole, self._d) as j:
+                emit.add_to_memory(b, exchange.total(b, self._lanes(j, 0)), out, j)
+        self._residuals.add_to(out, self._d)
+
+    def _lanes(self, j: Value, more: int) -> Value:
+        place = self._b.mul(self._b.add(j, const(more)), const(LANES))
+        return emit.load(self._b, self._scratch.data, place, LANES, emit.DOUBLE)
 
     def _masks(self, rows: int, surely: int, there: Value) -> list[Value | None]:
         """For each vector of a tile, which of its rows are there; None where all are."""
@@ -93,25 +108,43 @@ class Sweeps:
         ]
         self._residuals.end_run()
 
-        def gradient(j: Value) -> Value:
-            if self._fetched:
-                self._fetch(b.sub(b.sub(self._d, const(1)), j), b.add(row, const(rows)), rows)
-            return self._gradient(j, row, weighed, masks)
+        if self._fetched:
+            self._add_by_lanes(row, weighed, masks)
+        else:
+            self._add_abreast(row, weighed, masks)
 
+    def _add_by_lanes(self, row: Value, weighed: list[Value], masks: list[Value | None]) -> None:
+        """Add to the gradient in the scratch, and fetch the next tile."""
+        b, rows = self._b, len(masks) * self._count
+        with emit.loop(b, const(0), self._d) as k:
+            self._fetch(k, b.add(row, const(rows)), rows)
+            j = b.sub(b.sub(self._d, const(1)), k)
+            term = self._gradient(j, row, weighed, masks)
+            while term.type.count > LANES:
+                term = b.fadd(*exchange.halves(b, term))
+            after = b.fadd(self._lanes(j, 0), emit.convert(b, term, emit.DOUBLE))
+            emit.store(b, after, self._scratch.data, b.mul(j, const(LANES)))
+
+    def _add_abreast(self, row: Value, weighed: list[Value], masks: list[Value | None]) -> None:
+        """Add to the gradient handed in, of a register of columns at a time."""
+        b, out, count = self._b, self._out.data, self._count
+        kind = ir.VectorType(self._scalar, count)
+        room = cgutils.alloca_once(b, kind, size=ABREAST)
+        room = b.bitcast(room, self._scalar.as_pointer())
         with emit.loop(b, self._whole, self._d) as j:
-            term = emit.convert(b, exchange.total(b, gradient(j)), emit.DOUBLE)
-            emit.add_to_memory(b, term, self._out.data, j)
+            total = exchange.total(b, self._gradient(j, row, weighed, masks))
+            emit.add_to_memory(b, emit.convert(b, total, emit.DOUBLE), out, j)
         with emit.loop(b, const(0), self._whole, ABREAST) as k:
             first = b.sub(self._whole, b.add(k, const(ABREAST)))
             with emit.loop(b, const(0), const(ABREAST)) as i:
                 back = b.sub(const(ABREAST - 1), i)
-                term = gradient(b.add(first, back))
-                emit.store(b, term, self._room, b.mul(back, const(self._count)))
-            places = range(0, ABREAST * self._count, self._count)
-            terms = [emit.load(b, self._room, const(p), self._count, self._scalar) for p in places]
+                term = self._gradient(b.add(first, back), row, weighed, masks)
+                emit.store(b, term, room, b.mul(back, const(count)))
+            places = range(0, ABREAST * count, count)
+            terms = [emit.load(b, room, const(p), count, self._scalar) for p in places]
             sums = emit.convert(b, exchange.row_sums(b, terms), emit.DOUBLE)
-            before = emit.load(b, self._out.data, first, ABREAST, emit.DOUBLE)
-            emit.store(b, b.fadd(before, sums), self._out.data, first)
+            before = emit.load(b, out, first, ABREAST, emit.DOUBLE)
+            emit.store(b, b.fadd(before, sums), out, first)
 
     def _fetch(self, j: Value, row: Value, rows: int) -> None:
         """Fetch rows of a column; the last of each line, which may be another's."""
