@@ -82,18 +82,12 @@ def warmup(
         mse_and_gradient(
             X, y, np.zeros(d), sample_weight=weight, prediction=prediction, precision=precision
         )
+    backend = load_backend("numba")
     for gaps in (False, True):
-        for n in (4, _large_number_of_rows(d * element.itemsize)):
+        for n in (4, backend.IN_CACHE_BYTES // (d * element.itemsize) + 1):
             shape = (2 * n, d) if gaps else (n, d)
             X, y = np.zeros(shape, element, order), np.ones(n, element)
             problem = as_problem(X[::2] if gaps else X, y, y if sample_weight else None)
             for prediction in (None, np.empty_like(y)):
-                with load_backend("numba").open_pass(problem, 1, prediction, precision):
+                with backend.open_pass(problem, 1, prediction, precision):
                     pass
-
-
-def _large_number_of_rows(row_bytes: int) -> int:
-    """More than count as in cache, for which there are other kernels."""
-    from fastgd.backends.numba import _choice  # which takes long to import
-
-    return max(_choice.NEAR_BYTES, _choice.CACHED_BYTES) // row_bytes + 1

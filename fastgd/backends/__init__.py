@@ -91,6 +91,9 @@ class ColumnStatistics(NamedTuple):
 class Backend(Protocol):
     """What a backend module offers."""
 
+    IN_CACHE_BYTES: int
+    """X of more than this may be read by other compiled code than X of less."""
+
     def open_pass(
         self,
         problem: Problem,

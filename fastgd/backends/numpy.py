@@ -21,6 +21,7 @@ from fastgd.backends import ColumnStatistics, Pass, RawMoments, Sums
 BLOCK_ROWS = 4096
 EXACT_ROWS = 1024
 RUN_ROWS = 64
+IN_CACHE_BYTES = 0  # no code here is compiled
 
 
 @contextmanager

@@ -34,6 +34,8 @@ TARGETS_BLOCK_BYTES = 256 << 10
 # What one call of a kernel reads of X at most, unless a group is more: an interrupt waits for it.
 CALL_BYTES = 64 << 20
 
+IN_CACHE_BYTES = max(_choice.NEAR_BYTES, _choice.CACHED_BYTES)
+
 # Sums are added in the order that the kernels say, which keep many apart; left to reassociate, LLVM
 # makes one chain of them, of which each addition waits for the one before.
 FUSED_FASTMATH = frozenset({"contract"})
