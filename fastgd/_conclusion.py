@@ -87,6 +87,8 @@ def _result(
         _sampled=read.sampled,
         fit_intercept=coordinates.fit_intercept,
         feature_names=problem.feature_names,
+        alpha=settings.penalty.alpha,
+        l1_ratio=settings.penalty.l1_ratio,
         _infer=partial(infer, fit_intercept=coordinates.fit_intercept),
     )
 

@@ -237,6 +237,13 @@ def _notes(result: FitResult, moments: Moments, rank: int, n_params: int, exact:
     notes = []
     if not result.converged:
         notes.append("the fit did not converge: standard errors are those of least squares")
+    if result.alpha > 0.0:
+        notes.append(
+            f"coefficients are shrunk by the penalty alpha={result.alpha:g}: standard errors, t "
+            "and p are those of least squares, without the penalty, and test nothing here"
+        )
+    elif math.isnan(result.alpha):
+        notes.append("whether there was a penalty is not known; t and p are for fits without one")
     if rank < n_params:
         notes.append(
             f"the design has rank {rank} of {n_params} to the rounding of moments: parameters "

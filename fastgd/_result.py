@@ -75,6 +75,8 @@ class FitResult:
     fit_intercept : bool
     feature_names : tuple of str or None
         Names of the columns of X, where it was a table.
+    alpha, l1_ratio : float
+        The penalty. NaN where it is not known: in a file that was written before it was kept.
     """
 
     coef: float | NDArray[np.float64]
@@ -92,6 +94,8 @@ class FitResult:
     moments: Moments | None = field(default=None, repr=False, compare=False)
     fit_intercept: bool = True
     feature_names: tuple[str, ...] | None = None
+    alpha: float = 0.0
+    l1_ratio: float = 0.0
     # Given by fit(): a result knows of no other part of the library.
     _infer: Callable[[FitResult, Moments | None], Inference] | None = field(
         default=None, repr=False, compare=False
@@ -182,7 +186,8 @@ class FitResult:
         Returns
         -------
         Inference
-            Standard errors take the coefficients for those of least squares.
+            Standard errors take the coefficients for those of least squares; the notes say so
+            where there was a penalty.
 
         Raises
         ------

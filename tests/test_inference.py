@@ -318,6 +318,15 @@ class TestLimits:
         result = fit_anyway(X, X @ [1.0, 2, 3], learning_rate=1e-6, max_iter=5, strategy="moments")
         assert "Note: the fit did not converge" in str(result.summary())
 
+    @pytest.mark.parametrize("l1_ratio", [0.0, 0.5, 1.0])
+    def test_a_penalty_is_told(self, rng, l1_ratio):
+        X = rng.standard_normal((50, 3))
+        y = X @ [1.0, 2, 3] + rng.standard_normal(50)
+        result = fastgd.fit(X, y, alpha=0.5, l1_ratio=l1_ratio)
+        assert (result.alpha, result.l1_ratio) == (0.5, l1_ratio)
+        assert "Note: coefficients are shrunk by the penalty alpha=0.5: " in str(result.summary())
+        assert fastgd.fit(X, y, l1_ratio=l1_ratio).summary().notes == ()
+
     def test_a_fit_that_diverged_too(self, rng):
         X = rng.standard_normal((50, 3))
         with pytest.raises(fastgd.DivergenceError) as caught:
