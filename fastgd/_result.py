@@ -32,6 +32,7 @@ class StopReason(Enum):
     MAX_ITER = "max_iter epochs were run before the tolerance was met"
     STALLED = "the loss falls no further: rounding is all that is left"
     NO_CHANGE = "the loss has not improved for n_iter_no_change epochs"
+    LEAST_RATE = "the loss falls no further, and the learning rate has fallen to its least"
     CALLBACK = "the callback asked to stop"
     DIVERGED = "the loss or a coefficient grew beyond all bounds"
 

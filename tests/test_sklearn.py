@@ -175,6 +175,15 @@ class TestGDRegressor:
             fastgd.fit(*data, learning_rate=1e-3, max_iter=2)
         assert caught[0].category is fastgd.ConvergenceWarning
 
+    def test_warns_where_it_was_called(self, data):
+        for options, train in (
+            ({"batch_size": 32}, "fit"),
+            ({"learning_rate": 1e-3}, "partial_fit"),
+        ):
+            with pytest.warns(fastgd.ConvergenceWarning) as caught:
+                getattr(GDRegressor(max_iter=2, **options), train)(*data)
+            assert caught[0].filename == __file__
+
     def test_parts_refuse_what_needs_the_data(self, data):
         with pytest.raises(ValueError, match="batch"):
             GDRegressor(batch_size=32).partial_fit(*data)
