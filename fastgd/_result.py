@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -40,9 +40,11 @@ class StopReason(Enum):
         return self.value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class FitResult:
     """A fitted linear model and how it was found.
+
+    It cannot be changed, nor can its arrays. It equals itself alone: compare what it holds.
 
     Attributes
     ----------
@@ -92,16 +94,38 @@ class FitResult:
     method: str
     strategy: str
     backend: str
-    moments: Moments | None = field(default=None, repr=False, compare=False)
+    moments: Moments | None = None
     fit_intercept: bool = True
     feature_names: tuple[str, ...] | None = None
     alpha: float = 0.0
     l1_ratio: float = 0.0
     # Given by fit(): a result knows of no other part of the library.
-    _infer: Callable[[FitResult, Moments | None], Inference] | None = field(
-        default=None, repr=False, compare=False
-    )
-    _sampled: Moments | None = field(default=None, repr=False, compare=False)
+    _infer: Callable[[FitResult, Moments | None], Inference] | None = None
+    _sampled: Moments | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("coef", "intercept", "loss_history"):
+            value = getattr(self, name)
+            if isinstance(value, np.ndarray):
+                own = value.copy("K")
+                own.flags.writeable = False
+                object.__setattr__(self, name, own)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__post_init__()  # pickles do not keep that arrays are read-only
+
+    def __repr__(self) -> str:
+        """Sizes, the loss and how it ended, for people."""
+        one_dimensional = np.ndim(self.coef) == np.ndim(self.intercept)
+        n_features = 1 if one_dimensional else len(np.atleast_1d(self.coef))
+        n_targets = f", n_targets={np.size(self.intercept)}" if np.ndim(self.intercept) else ""
+        return (
+            f"FitResult(n_features={n_features}{n_targets}, loss={self.loss:.6g}, "
+            f"n_iter={self.n_iter}, converged={self.converged}, method={self.method!r},\n"
+            f"          stop_reason={str(self.stop_reason)!r},\n"
+            f"          strategy={self.strategy!r})"
+        )
 
     @property
     def condition_number(self) -> float:
@@ -248,4 +272,5 @@ def _plain(value: Any) -> Any:
 
 def saved_fields() -> tuple[str, ...]:
     """Names of the fields that a file has: all that are plain data."""
-    return tuple(item.name for item in fields(FitResult) if item.repr)
+    names = [item.name for item in fields(FitResult)]
+    return tuple(name for name in names if name != "moments" and not name.startswith("_"))

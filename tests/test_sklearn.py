@@ -175,6 +175,13 @@ class TestGDRegressor:
             fastgd.fit(*data, learning_rate=1e-3, max_iter=2)
         assert caught[0].category is fastgd.ConvergenceWarning
 
+    def test_what_was_fitted_can_be_changed(self, data):
+        X, y = data
+        model = GDRegressor().fit(X, np.column_stack([y, -y]))
+        for array in (model.coef_, model.intercept_, model.loss_history_):
+            array[0] = 3.0
+        assert np.array_equal(model.predict(X)[:, 0], X @ np.full(X.shape[1], 3.0) + 3.0)
+
     def test_warns_where_it_was_called(self, data):
         for options, train in (
             ({"batch_size": 32}, "fit"),
