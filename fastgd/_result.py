@@ -179,9 +179,10 @@ class FitResult:
         Parameters
         ----------
         X : array_like of shape (n_samples, n_features)
-            Any kind that `fastgd.fit` takes, read in blocks. For a model fitted on 1-D X: a scalar
-            or 1-D array. From a table, the columns are taken by `feature_names`, if the model has
-            them, in whatever order and among whatever others they stand.
+            An array, tensor or table, as in `fastgd.fit`, read in blocks; for a model fitted on
+            1-D X, a scalar or 1-D array. From a table, the columns are taken by `feature_names`,
+            if the model has them, in whatever order and among whatever others they stand. Batches
+            are predicted one by one, and files by the command ``fastgd predict``.
         out : ndarray of shape (n_samples,), optional
             Of float32 or float64; filled and returned.
 

@@ -167,12 +167,6 @@ def _learning_rate(name: str, value: object) -> LearningRate | None:
     return _check.real(name, value, positive=True)
 
 
-def _random_state(name: str, value: object) -> int | np.random.Generator:
-    if isinstance(value, np.random.Generator):
-        return value
-    return _check.integer(name, value, least=0)
-
-
 def _callback(name: str, value: object) -> Callable[[Any], object]:
     if not callable(value):
         raise TypeError(f"{name} must be callable, got {type(value).__name__}")
@@ -220,7 +214,7 @@ CHECKS: dict[str, Callable[[str, object], Any]] = {
     "batch_size": _optional(_at_least(1)),
     "shuffle": _check.flag,
     "average": _check.flag,
-    "random_state": _optional(_random_state),
+    "random_state": _optional(_check.random_state),
     "reduction": _one_of(REDUCTIONS),
     "strategy": _one_of(STRATEGIES),
     "backend": _one_of(BACKENDS),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from compare import fit_anyway
 
-from fastgd import StopReason, fit, load, mse_and_gradient
+from fastgd import StopReason, fit, load, mse_and_gradient, scan
 
 X = np.array([[0.0, 1.0, 0], [1.0, 1.0, 1], [2.0, 0.0, 3], [3.0, 2.0, 0], [4.0, -1.0, 1]])
 Y = X @ [2.0, -1.0, 0.0] + 0.5
@@ -73,6 +73,25 @@ class TestPredict:
     def test_refuses_what_is_not_a_real_number(self, line, bad):
         with pytest.raises(TypeError, match="X must hold real numbers"):
             line.predict(bad)
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda: scan("X.npy", target="y.npy"),
+            lambda: [(X, Y)],
+            lambda: iter([X]),
+            lambda: lambda: iter([(X, Y)]),
+            lambda: pytest.importorskip("pyarrow.dataset").dataset(
+                pytest.importorskip("pyarrow").table({"a": X[:, 0]})
+            ),
+        ],
+    )
+    def test_refuses_batches(self, plane, make, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        np.save("X.npy", X)
+        np.save("y.npy", Y)
+        with pytest.raises(TypeError, match=r"^X must be an array or a table: .*batches.* one by"):
+            plane.predict(make())
 
 
 def test_is_frozen(plane):

@@ -121,7 +121,11 @@ FIT = [
     ("fit(X, Y, average=1)", TypeError, "^average must be True or False, got 1"),
     ("fit(X, Y, average=True)", ValueError, "^average=True needs batch_size"),
     ("fit(X, Y, random_state=-1)", ValueError, "^random_state must be .* at least 0, got -1"),
-    ("fit(X, Y, random_state='seed')", TypeError, "^random_state must be .* got 'seed'"),
+    (
+        "fit(X, Y, random_state='seed')",
+        TypeError,
+        r"^random_state must be an integer .* 0 or a numpy\.random\.Generator, got 'seed' \(str\)",
+    ),
     ("fit(X, Y, callback='print')", TypeError, "^callback must be callable, got str"),
     ("fit(X, Y, verbose=True)", TypeError, "^verbose must be an integer of at least 0, got True"),
     ("fit(X, Y, progress='yes')", TypeError, "^progress must be True or False, got 'yes'"),
