@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 FORMAT = "fastgd.FitResult"
 VERSION = 1
 
+# Epochs of a plot that are marked each.
+MOST_MARKED = 30
+
 
 class StopReason(Enum):
     """Why a fit ended; the value is a sentence for people."""
@@ -163,7 +166,12 @@ class FitResult:
             _, ax = plt.subplots()
         elif not hasattr(ax, "set_yscale"):
             raise TypeError(f"ax must be matplotlib axes; got {_check.describe(ax)}")
-        ax.plot(np.arange(len(self.loss_history)), self.loss_history)
+        # Few points are marked: a line through one is not seen.
+        marker = "o" if len(self.loss_history) <= MOST_MARKED else None
+        ax.plot(np.arange(len(self.loss_history)), self.loss_history, marker=marker)
+        locator = ax.xaxis.get_major_locator()
+        if type(locator).__name__ == "AutoLocator":  # the caller's own are left alone
+            locator.set_params(integer=True, min_n_ticks=1)
         if (self.loss_history > 0.0).all():
             ax.set_yscale("log")
         ax.set_xlabel("epoch")

@@ -111,6 +111,10 @@ def _check_together(s: Settings) -> None:
         raise ValueError(
             f"method={s.method!r} cannot take batch_size; use one of {_names(lambda m: m.BATCHES)}"
         )
+    if s.momentum is not None and not method.MOMENTUM:
+        raise ValueError(
+            f"method={s.method!r} has no momentum to set; use one of {_names(lambda m: m.MOMENTUM)}"
+        )
     if s.method == "cg" and s.learning_rate is not None:
         raise ValueError('method="cg" finds its own steps: learning_rate must be "auto"')
     batches = s.batch_size is not None or s.method == "sgd"

@@ -136,6 +136,36 @@ def test_equals_itself_alone(plane):
     assert len({plane, other, plane}) == 2
 
 
+class TestPlot:
+    @pytest.fixture
+    def axes(self):
+        figure = pytest.importorskip("matplotlib.figure").Figure()
+        return figure.subplots()
+
+    @pytest.mark.parametrize("n_iter", [0, 1, 2, 40])
+    def test_shows_whole_epochs(self, plane, axes, n_iter):
+        losses = np.geomspace(10, 1, n_iter + 1)
+        result = dataclasses.replace(plane, loss_history=losses, n_iter=n_iter)
+        assert result.plot(axes) is axes
+        (line,) = axes.lines
+        assert line.get_xdata().tolist() == list(range(n_iter + 1))
+        assert line.get_ydata().tolist() == losses.tolist()
+        assert axes.get_yscale() == "log"
+        assert (line.get_marker() == "o") == (n_iter < 30)
+        ticks = axes.get_xticks()
+        assert len(ticks) > 0
+        assert (ticks == np.round(ticks)).all()
+
+    def test_leaves_other_locators_alone(self, plane, axes):
+        axes.set_xscale("log")
+        plane.plot(axes)
+        assert axes.get_xscale() == "log"
+
+    def test_refuses_what_are_no_axes(self, plane):
+        with pytest.raises(TypeError, match="ax must be matplotlib axes; got 3"):
+            plane.plot(3)
+
+
 class TestRepr:
     def test_is_short(self, plane):
         assert repr(plane) == (

@@ -76,6 +76,12 @@ FIT = [
     ("fit(X, Y, power_t=-1)", ValueError, "^power_t must be finite and 0 or more, got -1"),
     ("fit(X, Y, power_t=None)", TypeError, "^power_t must be a real number 0 or more, got None"),
     ("fit(X, Y, momentum=1.0)", ValueError, r"^momentum must be at least 0.* than 1, got 1\.0"),
+    (
+        "fit(X, Y, momentum=0.5)",
+        ValueError,
+        "^method='cg' has no momentum to set; use one of 'momentum', 'nesterov'$",
+    ),
+    ("fit(X, Y, method='adam', momentum=0)", ValueError, "^method='adam' has no momentum to set"),
     ("fit(X, Y, momentum='much')", TypeError, "^momentum must be a real number.*got 'much'"),
     ("fit(X, Y, alpha=10**400)", ValueError, "^alpha must be finite and 0 or more, got 1000"),
     ("fit(X, Y, alpha=[1.0])", TypeError, r"^alpha must be a real number.* got \[1\.0\] \(list\)"),
