@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fastgd._coordinates import CONSTANT, literal
 from fastgd._design import ROUNDING, design_root, scaled
 from fastgd._moments import Moments
+from fastgd._penalty import Penalty
 from fastgd._quadratic import Quadratic, quadratic_of
 from fastgd._student import f_upper_tail, t_quantile, two_sided
 from fastgd._table import coefficient_table, header, short
@@ -117,6 +118,8 @@ def infer(result: FitResult, given: Moments | None, *, fit_intercept: bool) -> I
 
     names, coef = _parameters(result, fit_intercept)
     squares = quadratic.sums(coef[-moments.n_features :], result.intercept).squares
+    if given is not None:
+        _check_loss(result, given, squares)
     uncentred = not (fit_intercept or _has_constant(moments))
     df_residual = moments.n_samples - rank
     variance = squares / df_residual if df_residual > 0 else math.nan
@@ -172,6 +175,22 @@ def _moments_for(result: FitResult, given: Moments | None) -> Moments:
             f"of the fit; got {'1-D X' if moments.one_dimensional else f'{moments.n_features}'}"
         )
     return moments
+
+
+def _check_loss(result: FitResult, given: Moments, squares: float) -> None:
+    """Raise if the loss is far from that of the fit: the moments are of other data.
+
+    Not near it: rows may have been held out, and where columns are close to sums of each other
+    moments are not as exact as a descent.
+    """
+    found = squares / given.weight_sum
+    of_fit = result.loss - Penalty(result.alpha, result.l1_ratio).value(np.asarray(result.coef))
+    rounding = _FEW_DIGITS**0.5 * _total_squares(given, True) / given.weight_sum
+    if abs(found - of_fit) > max(found, of_fit) / 2.0 + rounding:
+        raise ValueError(
+            "moments must be of the data of the fit: on theirs the mean squared error of its "
+            f"coefficients is {found:.6g}, and that of the fit was {of_fit:.6g}"
+        )
 
 
 def _parameters(

@@ -226,7 +226,8 @@ class FitResult:
         Raises
         ------
         TypeError, ValueError
-            If there are no moments, or not of such data.
+            If there are no moments, or not of such data, or they clearly are of other data: the
+            loss is less than half or more than twice that of the fit.
 
         Examples
         --------
