@@ -71,8 +71,13 @@ class TestEnd:
         assert adaptive(data, "momentum", tol=0, max_iter=400).n_iter == 400
 
     def test_does_not_come_where_the_rate_can_be_lowered(self, data):
-        result = adaptive(data, "gd", eta0=1.5, n_iter_no_change=2, max_iter=500)
-        assert result.stop_reason is StopReason.CONVERGED
+        for method in ("momentum", "nesterov"):
+            result = adaptive(data, method, n_iter_no_change=3, max_iter=500)
+            assert result.stop_reason is StopReason.CONVERGED
+
+    def test_comes_by_the_rows_held_out(self, data):
+        options = {"validation_fraction": 0.2, "random_state": 0, "n_iter_no_change": 3}
+        assert adaptive(data, "momentum", **options).stop_reason is StopReason.NO_CHANGE
 
     def test_of_batches_is_closer_than_of_constant_steps(self, data):
         options = {"batch_size": 50, "max_iter": 100, "random_state": 0}
