@@ -120,6 +120,7 @@ def fit(
     batch_size : int, optional
         Rows of a batch; 1024 by default for "sgd". Batches are blocks of neighbouring rows, so
         that memory is read in runs: shuffle the rows first where their order means something.
+        Constant steps end somewhere about the minimum; "adaptive" comes closer.
     shuffle : bool, default True
         Take the batches in an order drawn anew each epoch.
     average : bool, default False
