@@ -121,9 +121,9 @@ def _remedy(reason: StopReason, settings: Settings) -> str:
     elif settings.learning_rate in ("adaptive", "invscaling"):
         remedies += ["use a larger batch_size"]
     elif not callable(settings.learning_rate):
+        average = "" if settings.average else "average=True or "
         return (
             "constant steps down batches end somewhere about the minimum, however many: use "
-            'learning_rate="adaptive" or "invscaling", average=True or a larger batch_size, '
-            "or raise tol"
+            f'learning_rate="adaptive" or "invscaling", {average}a larger batch_size, or raise tol'
         )
     return ", or ".join(remedies)

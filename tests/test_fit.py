@@ -726,6 +726,7 @@ class TestNotConverging:
         [
             ({}, 'adaptive" or "invscaling", average=True or a larger batch_size, or raise tol$'),
             ({"learning_rate": 0.1}, 'use learning_rate="adaptive" or "invscaling", average=True'),
+            ({"average": True}, '"invscaling", a larger batch_size, or raise tol$'),
             ({"learning_rate": "constant"}, '^after.*use learning_rate="adaptive" or "invscaling"'),
             ({"learning_rate": "invscaling"}, "raise max_iter or tol, or use a larger batch_size$"),
             ({"learning_rate": lambda epoch: 0.1 / epoch}, "; raise max_iter or tol$"),
