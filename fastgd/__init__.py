@@ -62,8 +62,16 @@ _MODULES = {
     "warmup": "_warmup",
 }
 
+# Modules that are loaded by their name; the first two need what is not installed with fastgd.
+_SUBMODULES = ("onnx", "sklearn", "distributed")
+
 
 def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        try:
+            return import_module(f"{__name__}.{name}")
+        except ImportError as error:  # not one for hasattr() and help(), which look for names
+            raise AttributeError(str(error)) from error
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
@@ -72,4 +80,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return [*__all__, *_SUBMODULES, "__version__"]

@@ -42,7 +42,7 @@ class Batches:
 
     def __call__(self, epoch: int, point: Point, state: Any) -> tuple[Params, Any]:
         """One sweep from `point`."""
-        self._schedule.start_epoch(epoch, point.loss)
+        self._schedule.start_epoch(epoch)
         params, total, n_steps = point.params, np.zeros_like(point.params), 0
         for batch in self._in_order():
             gradient = self._gradient(batch, params)

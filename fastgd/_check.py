@@ -27,13 +27,21 @@ def real(name: str, value: object, *, positive: bool = False) -> float:
     return number
 
 
-def integer(name: str, value: object, *, least: int) -> int:
-    """A whole number of at least `least`."""
+def integer(name: str, value: object, *, least: int, others: str = "") -> int:
+    """A whole number of at least `least`; `others` says what else would have been taken."""
+    wanted = f"{name} must be an integer of at least {least}{others}"
     if type(value) is not int and (isinstance(value, bool) or not isinstance(value, Integral)):
-        raise TypeError(f"{name} must be an integer of at least {least}, got {describe(value)}")
+        raise TypeError(f"{wanted}, got {describe(value)}")
     if value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {shortened(value)}")
+        raise ValueError(f"{wanted}, got {shortened(value)}")
     return int(value)
+
+
+def random_state(name: str, value: object) -> int | np.random.Generator:
+    """A seed, or what draws."""
+    if isinstance(value, np.random.Generator):
+        return value
+    return integer(name, value, least=0, others=" or a numpy.random.Generator")
 
 
 def flag(name: str, value: object) -> bool:

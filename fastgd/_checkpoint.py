@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from contextlib import suppress
 from glob import escape
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fastgd._errors import warn
 from fastgd._files import read_npz, write_npz
 from fastgd._moments import Moments
 from fastgd._moments_file import fields_of
@@ -87,10 +87,9 @@ class Checkpoint:
         except OSError as error:
             if not self._warned:
                 self._warned = True
-                warnings.warn(
+                warn(
                     f"the checkpoint cannot be written, and the fit goes on: {error}",
                     RuntimeWarning,
-                    stacklevel=2,
                 )
         self._written = perf_counter()
         self._cost = self._written - start

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._correlation import correlation
-from fastgd._errors import CollinearityWarning
+from fastgd._errors import CollinearityWarning, warn
 from fastgd._moments import Moments
 from fastgd._problem import Source
 from fastgd._quadratic import Quadratic
@@ -42,12 +41,11 @@ def warn_of_collinear_columns(read: Reader, source: Source, settings: Settings) 
     few = rows < source.n_features + settings.fit_intercept
     why = f"{rows} rows are fewer than coefficients" if few else "they are sums of each other"
     constant = " and a constant" if settings.fit_intercept and not few else ""
-    warnings.warn(
+    warn(
         f"the data do not determine the coefficients of {_named(found, source)}: {why}{constant}, "
         "to rounding. The shortest of the answers that predict alike is returned; leave columns "
         "out, or give alpha, for one that means more",
         CollinearityWarning,
-        stacklevel=5,
     )
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
 from functools import partial
 
 import numpy as np
 
 from fastgd._collinear import warn_of_collinear_columns
 from fastgd._convergence import Convergence
-from fastgd._errors import DivergenceError, warning_class
+from fastgd._errors import DivergenceError, warn, warning_class
 from fastgd._inference import infer
 from fastgd._loop import Descent
 from fastgd._objective import Objective
@@ -38,13 +37,13 @@ def conclude(
         working = load_method("gd").tune(curvature, 1.0).rate
         result = _result(descent, reason, judge, objective, problem, read, settings)
         raise _divergence(result, working)
-    unfinished = (StopReason.MAX_ITER, StopReason.STALLED)
+    unfinished = (StopReason.MAX_ITER, StopReason.STALLED, StopReason.LEAST_RATE)
     if reason in unfinished and judge.is_met(descent.last, descent.state):
         reason = StopReason.CONVERGED
     result = _result(descent, reason, judge, objective, problem, read, settings)
     if reason in unfinished and settings.tol > 0.0:
         advice = _advice(result, judge.excess(descent.last, descent.state), settings)
-        warnings.warn(advice, warning_class.get(), stacklevel=4)
+        warn(advice, warning_class.get())
     warn_of_collinear_columns(read, problem, settings)
     return result
 
@@ -87,6 +86,8 @@ def _result(
         _sampled=read.sampled,
         fit_intercept=coordinates.fit_intercept,
         feature_names=problem.feature_names,
+        alpha=settings.penalty.alpha,
+        l1_ratio=settings.penalty.l1_ratio,
         _infer=partial(infer, fit_intercept=coordinates.fit_intercept),
     )
 
@@ -105,10 +106,24 @@ def _divergence(result: FitResult, working: float) -> DivergenceError:
 
 
 def _advice(result: FitResult, excess: float, settings: Settings) -> str:
-    remedy = "raise max_iter or tol"
-    if settings.learning_rate is not None:
-        remedy += ', or use learning_rate="auto"'
-    return (
+    told = (
         f"after {result.n_iter} epochs the loss may still be {excess:.2g} above its minimum, "
-        f"which is more than tol={settings.tol:g} times the loss {result.loss:.6g}; {remedy}"
+        f"which is more than tol={settings.tol:g} times the loss {result.loss:.6g}"
     )
+    return f"{told}; {_remedy(result.stop_reason, settings)}"
+
+
+def _remedy(reason: StopReason, settings: Settings) -> str:
+    """What brings a fit on that ended so."""
+    remedies = ["raise tol" if reason is StopReason.LEAST_RATE else "raise max_iter or tol"]
+    if settings.batch_size is None:
+        remedies += ['use learning_rate="auto"'] if settings.learning_rate is not None else []
+    elif settings.learning_rate in ("adaptive", "invscaling"):
+        remedies += ["use a larger batch_size"]
+    elif not callable(settings.learning_rate):
+        average = "" if settings.average else "average=True or "
+        return (
+            "constant steps down batches end somewhere about the minimum, however many: use "
+            f'learning_rate="adaptive" or "invscaling", {average}a larger batch_size, or raise tol'
+        )
+    return ", or ".join(remedies)

@@ -161,8 +161,8 @@ def cross_validate(
     mixed = _check.flag("shuffle", shuffle)
     if random_state is not None and not mixed:
         raise ValueError("random_state has no effect without shuffle=True")
-    if random_state is not None and not isinstance(random_state, np.random.Generator):
-        random_state = _check.integer("random_state", random_state, least=0)
+    if random_state is not None:
+        random_state = _check.random_state("random_state", random_state)
     _check.choice("backend", backend, BACKENDS)
     threads = check_n_threads(n_threads)
     if isinstance(X, (list, tuple)) and X and all(isinstance(part, Moments) for part in X):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._adaptive import Adaptive
 from fastgd._batches import Batches
 from fastgd._conjugate import descend_conjugate
 from fastgd._convergence import Convergence
@@ -48,17 +49,22 @@ def run(
     replay = _replay_of(read, problem, plan, settings)
     if replay is not None:
         return replay(objective, start, plan.convergence), plan.convergence
+    adaptive = Adaptive(plan, start, settings) if plan.schedule.is_adaptive else None
+    advance = _advance(plan, objective, problem, settings)
     with Progress(settings) as show:
+        watch = show.after(watches)
         descent = descend(
             objective,
             start,
             plan.method.init(start.params, plan.tuning),
-            _advance(plan, objective, problem, settings),
+            advance if adaptive is None else adaptive.before(advance),
             plan.convergence,
             settings.max_iter,
-            show.after(watches),
-            growth=GROWTH if settings.method == "gd" else SWING,
+            watch if adaptive is None else adaptive.after(watch),
+            growth=GROWTH if settings.method == "gd" and adaptive is None else SWING,
         )
+    if adaptive is not None and descent.stop_reason is not StopReason.DIVERGED:
+        descent = descent._replace(last=min(descent.last, adaptive.best, key=lambda p: p.loss))
     return _settled(descent, objective, plan), plan.convergence
 
 
@@ -82,7 +88,7 @@ def _advance(
         return Batches(problem, objective, plan.method, plan.schedule, plan.prox, settings)
 
     def step(epoch: int, point: Point, state: Any) -> tuple[NDArray[np.float64], Any]:
-        plan.schedule.start_epoch(epoch, point.loss)
+        plan.schedule.start_epoch(epoch)
         rate = plan.schedule.next()
         return plan.method.step(point.gradient, state, point.params, rate, plan.prox)
 

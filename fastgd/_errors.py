@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import warnings
 from contextvars import ContextVar
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,6 +26,17 @@ class CollinearityWarning(UserWarning):
 warning_class: ContextVar[type[ConvergenceWarning]] = ContextVar(
     "warning_class", default=ConvergenceWarning
 )
+
+
+_HERE = f"{Path(__file__).parent}{os.sep}"
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Warn at the line that called into the library, whichever of its doors that was."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_HERE):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
 
 
 class DivergenceError(ArithmeticError):

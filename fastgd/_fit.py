@@ -90,8 +90,10 @@ def fit(
         A number is the step, taken literally, in the user's own units. "auto" descends in
         standardised coordinates (see Notes) with the method's best constants for their spectrum.
         "constant" is `eta0`; "invscaling" is ``eta0 / t**power_t`` with t the number of the step;
-        "adaptive" is eta0, divided by 5 when the loss has not fallen for `n_iter_no_change`
-        epochs (5 by default). A callable gets the number of the epoch, from 1.
+        "adaptive" is eta0; when the loss has not fallen for `n_iter_no_change` epochs (5 by
+        default), the fit goes back to the best point, without its momentum if it has any, and
+        where that gains nothing it divides the rate by 5. A callable gets the number of the epoch,
+        from 1.
     eta0, power_t : float, default 0.01, 0.25
         For the schedules.
     momentum : float, optional
@@ -110,13 +112,15 @@ def fit(
         stops before them, at the limit of rounding.
     n_iter_no_change : int, optional
         Stop when for so many epochs the loss (on the rows held out, if any) has not been better
-        than the best by `tol` times itself.
+        than the best by `tol` times itself. With "adaptive", and no rows held out, the rate is
+        lowered instead, and the fit stops where it has been lowered to a millionth.
     validation_fraction : float, optional
         Hold out this part of the rows, in blocks of neighbours drawn at random, and return the
         epoch that did best on them.
     batch_size : int, optional
         Rows of a batch; 1024 by default for "sgd". Batches are blocks of neighbouring rows, so
         that memory is read in runs: shuffle the rows first where their order means something.
+        Constant steps end somewhere about the minimum; "adaptive" comes closer.
     shuffle : bool, default True
         Take the batches in an order drawn anew each epoch.
     average : bool, default False
@@ -179,7 +183,7 @@ def fit(
     Warns
     -----
     ConvergenceWarning
-        If `max_iter` epochs did not meet `tol`.
+        If `tol` was not met in `max_iter` epochs, or at the lowest rate of "adaptive".
     CollinearityWarning
         If moments show that columns are sums of others, so that many answers predict alike: it
         names them. The answer is the shortest in columns of equal length.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fastgd._coordinates import CONSTANT, literal
 from fastgd._design import ROUNDING, design_root, scaled
 from fastgd._moments import Moments
+from fastgd._penalty import Penalty
 from fastgd._quadratic import Quadratic, quadratic_of
 from fastgd._student import f_upper_tail, t_quantile, two_sided
 from fastgd._table import coefficient_table, header, short
@@ -117,6 +118,8 @@ def infer(result: FitResult, given: Moments | None, *, fit_intercept: bool) -> I
 
     names, coef = _parameters(result, fit_intercept)
     squares = quadratic.sums(coef[-moments.n_features :], result.intercept).squares
+    if given is not None:
+        _check_loss(result, given, squares)
     uncentred = not (fit_intercept or _has_constant(moments))
     df_residual = moments.n_samples - rank
     variance = squares / df_residual if df_residual > 0 else math.nan
@@ -172,6 +175,22 @@ def _moments_for(result: FitResult, given: Moments | None) -> Moments:
             f"of the fit; got {'1-D X' if moments.one_dimensional else f'{moments.n_features}'}"
         )
     return moments
+
+
+def _check_loss(result: FitResult, given: Moments, squares: float) -> None:
+    """Raise if the loss is far from that of the fit: the moments are of other data.
+
+    Not near it: rows may have been held out, and where columns are close to sums of each other
+    moments are not as exact as a descent.
+    """
+    found = squares / given.weight_sum
+    of_fit = result.loss - Penalty(result.alpha, result.l1_ratio).value(np.asarray(result.coef))
+    rounding = _FEW_DIGITS**0.5 * _total_squares(given, True) / given.weight_sum
+    if abs(found - of_fit) > max(found, of_fit) / 2.0 + rounding:
+        raise ValueError(
+            "moments must be of the data of the fit: on theirs the mean squared error of its "
+            f"coefficients is {found:.6g}, and that of the fit was {of_fit:.6g}"
+        )
 
 
 def _parameters(
@@ -237,6 +256,13 @@ def _notes(result: FitResult, moments: Moments, rank: int, n_params: int, exact:
     notes = []
     if not result.converged:
         notes.append("the fit did not converge: standard errors are those of least squares")
+    if result.alpha > 0.0:
+        notes.append(
+            f"coefficients are shrunk by the penalty alpha={result.alpha:g}: standard errors, t "
+            "and p are those of least squares, without the penalty, and test nothing here"
+        )
+    elif math.isnan(result.alpha):
+        notes.append("whether there was a penalty is not known; t and p are for fits without one")
     if rank < n_params:
         notes.append(
             f"the design has rank {rank} of {n_params} to the rounding of moments: parameters "

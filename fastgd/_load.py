@@ -14,6 +14,9 @@ from fastgd._files import read_json
 from fastgd._inference import infer
 from fastgd._result import FORMAT, VERSION, FitResult, StopReason, saved_fields
 
+# Of fields that files of this version may lack: those that came later, and what stands for them.
+_ADDED = {"alpha": "nan", "l1_ratio": "nan"}
+
 
 def load(path: str | os.PathLike[str]) -> FitResult:
     """Read a model that `FitResult.save` wrote. No pickle is read.
@@ -47,7 +50,7 @@ def load(path: str | os.PathLike[str]) -> FitResult:
     """
     found = read_json(_check.path("path", path), FORMAT, VERSION)
     try:
-        return _result({name: found[name] for name in saved_fields()})
+        return _result({name: {**_ADDED, **found}[name] for name in saved_fields()})
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path} is not a whole model: {error!r}") from None
 
@@ -70,6 +73,8 @@ def _result(found: dict[str, Any]) -> FitResult:
         backend=_of(str, found["backend"]),
         fit_intercept=fit_intercept,
         feature_names=None if names is None else tuple(_of(str, name) for name in names),
+        alpha=_float(found["alpha"]),
+        l1_ratio=_float(found["l1_ratio"]),
         _infer=partial(infer, fit_intercept=fit_intercept),
     )
     one_dimensional = np.ndim(result.coef) == np.ndim(result.intercept)

@@ -225,6 +225,10 @@ class Moments:
             raise OverflowError(f"the moments cannot be merged: {TOO_LARGE}; rescale the data")
         return both
 
+    def __radd__(self, other: object) -> Moments:
+        """These moments, for the 0 that ``sum`` begins with."""
+        return self if type(other) is int and other == 0 else NotImplemented
+
     def __sub__(self, other: Moments) -> Moments:
         """Moments of what is left when `other`, a part of these data, is taken out.
 

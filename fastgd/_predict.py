@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastgd import _check
 from fastgd._arrays import Floats, as_float_array, as_real_array
 from fastgd._blocks import lazy_prediction
 from fastgd.sources import Table, as_matrix, as_table, select
@@ -44,7 +45,7 @@ def predict(
     if single:
         weights = weights[np.newaxis]
     if table is None:
-        array = as_real_array("X", X)
+        array = _as_array(X)
         if single and array.ndim == 0 and out is None:
             array = as_float_array("X", array)
             line = array * weights[0].astype(array.dtype) + np.asarray(intercept, array.dtype)
@@ -75,6 +76,30 @@ def _fill(
     dtype = block.dtype
     line = _product(block, weights.astype(dtype), rows if rows.dtype == dtype else None)
     np.add(line, np.asarray(intercept, dtype), out=rows, casting="same_kind")
+
+
+def _as_array(X: ArrayLike) -> NDArray[Any]:
+    try:
+        return as_real_array("X", X)
+    except (TypeError, ValueError):
+        if not _yields_batches(X):
+            raise
+        raise TypeError(
+            "X must be an array or a table: give predict() batches of rows one by one, and files "
+            f"to the command fastgd predict; got {_check.describe(X)}"
+        ) from None
+
+
+def _yields_batches(X: object) -> bool:
+    """Whether this is what `fastgd.fit` reads in batches."""
+    if isinstance(X, (list, tuple)):
+        return len(X) > 0 and isinstance(X[0], tuple)
+    return (
+        isinstance(X, Iterator)
+        or callable(X)
+        or hasattr(X, "is_foreign")
+        or hasattr(X, "to_batches")
+    )
 
 
 def _blocks_of_array(array: NDArray[Any]) -> Callable[[int, int], Floats]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 FORMAT = "fastgd.FitResult"
 VERSION = 1
 
+# Epochs of a plot that are marked each.
+MOST_MARKED = 30
+
 
 class StopReason(Enum):
     """Why a fit ended; the value is a sentence for people."""
@@ -32,6 +35,7 @@ class StopReason(Enum):
     MAX_ITER = "max_iter epochs were run before the tolerance was met"
     STALLED = "the loss falls no further: rounding is all that is left"
     NO_CHANGE = "the loss has not improved for n_iter_no_change epochs"
+    LEAST_RATE = "the loss falls no further, and the learning rate has fallen to its least"
     CALLBACK = "the callback asked to stop"
     DIVERGED = "the loss or a coefficient grew beyond all bounds"
 
@@ -39,9 +43,11 @@ class StopReason(Enum):
         return self.value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class FitResult:
     """A fitted linear model and how it was found.
+
+    It cannot be changed, nor can its arrays. It equals itself alone: compare what it holds.
 
     Attributes
     ----------
@@ -53,7 +59,8 @@ class FitResult:
         What was minimised, at `coef` and `intercept`: the mean squared error, summed over
         targets, and the penalties.
     loss_history : ndarray of shape (n_iter + 1,), float64
-        The loss before the first step, and after each.
+        The loss before the first step, and after each. With ``learning_rate="adaptive"``, and
+        with rows held out, the fit returns the best point, which need not be the last.
     grad_norm : float
         Euclidean norm of the gradient of the loss by `coef` and `intercept`; with a penalty on
         sizes, of its shortest subgradient.
@@ -75,6 +82,8 @@ class FitResult:
     fit_intercept : bool
     feature_names : tuple of str or None
         Names of the columns of X, where it was a table.
+    alpha, l1_ratio : float
+        The penalty. NaN where it is not known: in a file that was written before it was kept.
     """
 
     coef: float | NDArray[np.float64]
@@ -89,14 +98,38 @@ class FitResult:
     method: str
     strategy: str
     backend: str
-    moments: Moments | None = field(default=None, repr=False, compare=False)
+    moments: Moments | None = None
     fit_intercept: bool = True
     feature_names: tuple[str, ...] | None = None
+    alpha: float = 0.0
+    l1_ratio: float = 0.0
     # Given by fit(): a result knows of no other part of the library.
-    _infer: Callable[[FitResult, Moments | None], Inference] | None = field(
-        default=None, repr=False, compare=False
-    )
-    _sampled: Moments | None = field(default=None, repr=False, compare=False)
+    _infer: Callable[[FitResult, Moments | None], Inference] | None = None
+    _sampled: Moments | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("coef", "intercept", "loss_history"):
+            value = getattr(self, name)
+            if isinstance(value, np.ndarray):
+                own = value.copy("K")
+                own.flags.writeable = False
+                object.__setattr__(self, name, own)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__post_init__()  # pickles do not keep that arrays are read-only
+
+    def __repr__(self) -> str:
+        """Sizes, the loss and how it ended, for people."""
+        one_dimensional = np.ndim(self.coef) == np.ndim(self.intercept)
+        n_features = 1 if one_dimensional else len(np.atleast_1d(self.coef))
+        n_targets = f", n_targets={np.size(self.intercept)}" if np.ndim(self.intercept) else ""
+        return (
+            f"FitResult(n_features={n_features}{n_targets}, loss={self.loss:.6g}, "
+            f"n_iter={self.n_iter}, converged={self.converged}, method={self.method!r},\n"
+            f"          stop_reason={str(self.stop_reason)!r},\n"
+            f"          strategy={self.strategy!r})"
+        )
 
     @property
     def condition_number(self) -> float:
@@ -134,7 +167,12 @@ class FitResult:
             _, ax = plt.subplots()
         elif not hasattr(ax, "set_yscale"):
             raise TypeError(f"ax must be matplotlib axes; got {_check.describe(ax)}")
-        ax.plot(np.arange(len(self.loss_history)), self.loss_history)
+        # Few points are marked: a line through one is not seen.
+        marker = "o" if len(self.loss_history) <= MOST_MARKED else None
+        ax.plot(np.arange(len(self.loss_history)), self.loss_history, marker=marker)
+        locator = ax.xaxis.get_major_locator()
+        if type(locator).__name__ == "AutoLocator":  # the caller's own are left alone
+            locator.set_params(integer=True, min_n_ticks=1)
         if (self.loss_history > 0.0).all():
             ax.set_yscale("log")
         ax.set_xlabel("epoch")
@@ -150,9 +188,10 @@ class FitResult:
         Parameters
         ----------
         X : array_like of shape (n_samples, n_features)
-            Any kind that `fastgd.fit` takes, read in blocks. For a model fitted on 1-D X: a scalar
-            or 1-D array. From a table, the columns are taken by `feature_names`, if the model has
-            them, in whatever order and among whatever others they stand.
+            An array, tensor or table, as in `fastgd.fit`, read in blocks; for a model fitted on
+            1-D X, a scalar or 1-D array. From a table, the columns are taken by `feature_names`,
+            if the model has them, in whatever order and among whatever others they stand. Batches
+            are predicted one by one, and files by the command ``fastgd predict``.
         out : ndarray of shape (n_samples,), optional
             Of float32 or float64; filled and returned.
 
@@ -182,12 +221,14 @@ class FitResult:
         Returns
         -------
         Inference
-            Standard errors take the coefficients for those of least squares.
+            Standard errors take the coefficients for those of least squares; the notes say so
+            where there was a penalty.
 
         Raises
         ------
         TypeError, ValueError
-            If there are no moments, or not of such data.
+            If there are no moments, or not of such data, or they clearly are of other data: the
+            loss is less than half or more than twice that of the fit.
 
         Examples
         --------
@@ -242,4 +283,5 @@ def _plain(value: Any) -> Any:
 
 def saved_fields() -> tuple[str, ...]:
     """Names of the fields that a file has: all that are plain data."""
-    return tuple(item.name for item in fields(FitResult) if item.repr)
+    names = [item.name for item in fields(FitResult)]
+    return tuple(name for name in names if name != "moments" and not name.startswith("_"))

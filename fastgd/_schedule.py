@@ -9,7 +9,7 @@ from typing import Any
 from fastgd import _check
 
 SCHEDULES = ("constant", "invscaling", "adaptive")
-# As scikit-learn's SGDRegressor has it: divided by 5 each time the loss fails to fall.
+# As scikit-learn's SGDRegressor has it: divided by 5 where the loss fails to fall.
 ADAPTIVE_FACTOR = 5.0
 LEAST_RATE = 1e-6
 
@@ -20,19 +20,15 @@ class Schedule:
     Parameters
     ----------
     kind : str or callable
-        "invscaling" is ``eta0 / step**power_t``; "adaptive" is eta0, divided by 5 whenever the
-        loss has not fallen for `patience` epochs. A callable gets the epoch, from 1.
+        "invscaling" is ``eta0 / step**power_t``; "adaptive" is eta0, divided by 5 with each
+        `slow_down`. A callable gets the epoch, from 1.
     eta0, power_t : float
-    patience : int
     """
 
-    def __init__(
-        self, kind: str | Callable[[int], Any], eta0: float, power_t: float, patience: int
-    ) -> None:
-        self._kind, self._power, self._patience = kind, power_t, patience
+    def __init__(self, kind: str | Callable[[int], Any], eta0: float, power_t: float) -> None:
+        self._kind, self._power = kind, power_t
         self._eta0 = self._rate = eta0
         self._step = 0
-        self._best, self._waited = math.inf, 0
 
     @property
     def first(self) -> float:
@@ -43,16 +39,20 @@ class Schedule:
     def is_constant(self) -> bool:
         return self._kind == "constant"
 
-    def start_epoch(self, epoch: int, loss: float) -> None:
-        """Take notice of an epoch, from 1, and of the loss before it."""
+    @property
+    def is_adaptive(self) -> bool:
+        return self._kind == "adaptive"
+
+    def start_epoch(self, epoch: int) -> None:
+        """Take notice of an epoch, from 1."""
         if callable(self._kind):
             self._rate = self._called(epoch)
-        elif self._kind == "adaptive":
-            self._waited = 0 if loss < self._best else self._waited + 1
-            self._best = min(self._best, loss)
-            if self._waited >= self._patience:
-                self._rate = max(self._rate / ADAPTIVE_FACTOR, LEAST_RATE * self._eta0)
-                self._waited = 0
+
+    def slow_down(self) -> bool:
+        """Shorten the steps to come; whether they were not the shortest yet."""
+        before, least = self._rate, LEAST_RATE * self._eta0
+        self._rate = max(before / ADAPTIVE_FACTOR, least)
+        return before > least
 
     def next(self) -> float:
         """The rate of the next step."""

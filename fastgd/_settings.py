@@ -111,6 +111,10 @@ def _check_together(s: Settings) -> None:
         raise ValueError(
             f"method={s.method!r} cannot take batch_size; use one of {_names(lambda m: m.BATCHES)}"
         )
+    if s.momentum is not None and not method.MOMENTUM:
+        raise ValueError(
+            f"method={s.method!r} has no momentum to set; use one of {_names(lambda m: m.MOMENTUM)}"
+        )
     if s.method == "cg" and s.learning_rate is not None:
         raise ValueError('method="cg" finds its own steps: learning_rate must be "auto"')
     batches = s.batch_size is not None or s.method == "sgd"
@@ -167,12 +171,6 @@ def _learning_rate(name: str, value: object) -> LearningRate | None:
     return _check.real(name, value, positive=True)
 
 
-def _random_state(name: str, value: object) -> int | np.random.Generator:
-    if isinstance(value, np.random.Generator):
-        return value
-    return _check.integer(name, value, least=0)
-
-
 def _callback(name: str, value: object) -> Callable[[Any], object]:
     if not callable(value):
         raise TypeError(f"{name} must be callable, got {type(value).__name__}")
@@ -220,7 +218,7 @@ CHECKS: dict[str, Callable[[str, object], Any]] = {
     "batch_size": _optional(_at_least(1)),
     "shuffle": _check.flag,
     "average": _check.flag,
-    "random_state": _optional(_random_state),
+    "random_state": _optional(_check.random_state),
     "reduction": _one_of(REDUCTIONS),
     "strategy": _one_of(STRATEGIES),
     "backend": _one_of(BACKENDS),

@@ -23,8 +23,6 @@ from fastgd.methods import Method, Prox, Tuning, load_method
 
 # As PyTorch's users and scikit-learn's MLP have it, where the learning rate is literal.
 MOMENTUM = 0.9
-# Epochs without a better loss, after which an adaptive learning rate falls.
-PATIENCE = 5
 
 
 class Plan(NamedTuple):
@@ -68,11 +66,10 @@ def plan_step(objective: Objective, start: Point, source: Source, settings: Sett
 
 
 def _schedule(settings: Settings, automatic: float) -> Schedule:
-    given, patience = settings.learning_rate, settings.n_iter_no_change or PATIENCE
+    given = settings.learning_rate
     if given is None or isinstance(given, float):
-        rate = automatic if given is None else given
-        return Schedule("constant", rate, settings.power_t, patience)
-    return Schedule(given, settings.eta0, settings.power_t, patience)
+        return Schedule("constant", automatic if given is None else given, settings.power_t)
+    return Schedule(given, settings.eta0, settings.power_t)
 
 
 def curvature_at(

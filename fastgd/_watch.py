@@ -81,7 +81,11 @@ class Watches:
             self.best = point if self._validate is not None else None
         self._waited = 0 if improved else self._waited + 1
         patience = self._settings.n_iter_no_change
-        return None if patience is None or self._waited < patience else StopReason.NO_CHANGE
+        if patience is None or self._waited < patience:
+            return None
+        # What shortens the steps there stops when they cannot be shorter.
+        is_adaptive = self._settings.learning_rate == "adaptive" and self._validate is None
+        return None if is_adaptive else StopReason.NO_CHANGE
 
     def _state(self, epoch: int, point: Point, validation: float | None) -> EpochState:
         coef, intercept = self._coordinates.from_params(point.params)

@@ -721,6 +721,22 @@ class TestNotConverging:
             fit(X, y, method="gd", max_iter=2)
         assert caught[0].filename == __file__
 
+    @pytest.mark.parametrize(
+        ("options", "remedy"),
+        [
+            ({}, 'adaptive" or "invscaling", average=True or a larger batch_size, or raise tol$'),
+            ({"learning_rate": 0.1}, 'use learning_rate="adaptive" or "invscaling", average=True'),
+            ({"average": True}, '"invscaling", a larger batch_size, or raise tol$'),
+            ({"learning_rate": "constant"}, '^after.*use learning_rate="adaptive" or "invscaling"'),
+            ({"learning_rate": "invscaling"}, "raise max_iter or tol, or use a larger batch_size$"),
+            ({"learning_rate": lambda epoch: 0.1 / epoch}, "; raise max_iter or tol$"),
+        ],
+    )
+    def test_says_what_helps_batches(self, rng, options, remedy):
+        X, y = a_problem(plain, "f8", rng)
+        with pytest.warns(ConvergenceWarning, match=remedy):
+            fit(X, y, batch_size=40, max_iter=3, **options)
+
     def test_ends_well_with_more_epochs_or_a_larger_tolerance(self, backend, rng):
         X, y = a_problem(correlated, "f8", rng)
         options = {"method": "gd", "backend": backend}

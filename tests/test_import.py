@@ -160,5 +160,26 @@ def test_every_public_name_says_where_it_is():
         _ = fastgd.nothing
 
 
+class TestSubmodules:
+    def test_are_there_without_an_import_of_their_own(self):
+        code = (
+            "import sys, fastgd; from importlib.util import find_spec; "
+            "names = ['distributed', *(n for n in ('onnx', 'sklearn') if find_spec(n))]; "
+            "assert not any(f'fastgd.{name}' in sys.modules for name in names); "
+            "assert all(getattr(fastgd, name).__name__ == f'fastgd.{name}' for name in names)"
+        )
+        python(code)
+        assert {"onnx", "sklearn", "distributed"} <= set(dir(fastgd))
+
+    def test_say_what_is_missing(self):
+        code = (
+            "import sys; sys.modules.update(onnx=None, sklearn=None); import fastgd; "
+            "assert not hasattr(fastgd, 'onnx')\n"
+            "try: fastgd.sklearn\n"
+            "except AttributeError as error: print(error)"
+        )
+        assert "pip install 'fastgd[sklearn]'" in python(code)
+
+
 def test_is_typed():
     assert (PACKAGE / "py.typed").exists()

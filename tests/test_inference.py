@@ -318,6 +318,15 @@ class TestLimits:
         result = fit_anyway(X, X @ [1.0, 2, 3], learning_rate=1e-6, max_iter=5, strategy="moments")
         assert "Note: the fit did not converge" in str(result.summary())
 
+    @pytest.mark.parametrize("l1_ratio", [0.0, 0.5, 1.0])
+    def test_a_penalty_is_told(self, rng, l1_ratio):
+        X = rng.standard_normal((50, 3))
+        y = X @ [1.0, 2, 3] + rng.standard_normal(50)
+        result = fastgd.fit(X, y, alpha=0.5, l1_ratio=l1_ratio)
+        assert (result.alpha, result.l1_ratio) == (0.5, l1_ratio)
+        assert "Note: coefficients are shrunk by the penalty alpha=0.5: " in str(result.summary())
+        assert fastgd.fit(X, y, l1_ratio=l1_ratio).summary().notes == ()
+
     def test_a_fit_that_diverged_too(self, rng):
         X = rng.standard_normal((50, 3))
         with pytest.raises(fastgd.DivergenceError) as caught:
@@ -358,6 +367,30 @@ class TestMoments:
         }[of]()
         with pytest.raises(ValueError, match="moments must be of"):
             fastgd.fit(X, y).summary(moments)
+
+    @pytest.mark.parametrize("penalty", [{}, {"alpha": 0.2}, {"alpha": 0.2, "l1_ratio": 0.5}])
+    def test_refuses_those_of_another_loss(self, data, penalty):
+        X, y = data
+        result = fastgd.fit(X, y, strategy="stream", **penalty)
+        for wrong in (y[::-1].copy(), 2 * y, np.zeros(40), y + 3):
+            with pytest.raises(
+                ValueError, match="moments must be of the data of the fit: on their"
+            ):
+                result.summary(fastgd.Moments.of(X, wrong))
+        for right in (fastgd.Moments.of(X, y), fastgd.Moments.of(X, y).scaled(9.0)):
+            assert result.summary(right).r_squared > 0.5
+
+    @pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
+    def test_takes_those_of_a_fit_without_residuals(self, data, size):
+        X = data[0].astype("f4")
+        y = (size * (X @ np.float32([1, 2]) + 5)).astype("f4")
+        for options in ({}, {"precision": "single", "method": "gd"}):
+            result = fit_anyway(X, y, strategy="stream", **options)
+            assert result.summary(fastgd.Moments.of(X, y)).r_squared > 0.999999
+
+    def test_takes_those_of_all_rows_where_some_were_held_out(self, data):
+        result = fit_anyway(*data, validation_fraction=0.3, random_state=0)
+        assert result.summary(fastgd.Moments.of(*data)).n_samples == 40
 
     def test_refuses_arrays(self, data):
         with pytest.raises(TypeError, match=r"moments must be fastgd\.Moments; got ndarray"):

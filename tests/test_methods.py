@@ -33,6 +33,7 @@ class TestEveryMethod:
         method = load_method(name)
         assert isinstance(method.PROXIMAL, bool)
         assert isinstance(method.BATCHES, bool)
+        assert isinstance(method.MOMENTUM, bool)
 
     def test_is_pure(self, name):
         method, tuning = load_method(name), tuned(name)

@@ -79,6 +79,24 @@ class TestRoundTrip:
         replace(line, stop_reason=reason).save(path)
         assert fastgd.load(path).stop_reason is reason
 
+    @pytest.mark.parametrize("l1_ratio", [0.0, 0.5])
+    def test_keeps_the_penalty(self, path, l1_ratio):
+        result = fastgd.fit(X, Y, alpha=0.1, l1_ratio=l1_ratio)
+        result.save(path)
+        again = fastgd.load(path)
+        assert (again.alpha, again.l1_ratio) == (0.1, l1_ratio)
+        assert again.summary(result.moments).notes == result.summary().notes
+
+    def test_of_files_written_before_the_penalty_was_kept(self, plane, path):
+        plane.save(path)
+        found = json.loads(path.read_text("utf-8"))
+        del found["alpha"], found["l1_ratio"]
+        path.write_text(json.dumps(found))
+        again = fastgd.load(path)
+        assert np.isnan([again.alpha, again.l1_ratio]).all()
+        assert np.array_equal(again.predict(X), plane.predict(X))
+        assert "a penalty is not known" in again.summary(plane.moments).notes[0]
+
     def test_summary_takes_moments(self, plane, path):
         plane.save(path)
         again = fastgd.load(path)
@@ -133,7 +151,9 @@ class TestWrongFiles:
         path.write_text(json.dumps({**json.loads(path.read_text()), "version": version}))
         self.refused(path, words)
 
-    @pytest.mark.parametrize("field", [f.name for f in fields(fastgd.FitResult)][:12])
+    @pytest.mark.parametrize(
+        "field", [*[f.name for f in fields(fastgd.FitResult)][:12], "alpha", "l1_ratio"]
+    )
     @pytest.mark.parametrize("value", [None, {}, [[]], "word"])
     def test_whose_fields_are_damaged(self, plane, path, field, value):
         if value == "word" and field in ("method", "strategy", "backend"):

@@ -133,6 +133,13 @@ class TestAlgebra:
         rest = Moments.of(*together(arrays[1:]), backend="numpy")
         assert_alike(whole - Moments.of(*arrays[0], backend="numpy"), rest, whole=whole)
 
+    def test_sum_merges(self, rng):
+        parts = [Moments.of(rng.standard_normal((5, 2)), rng.standard_normal(5)) for _ in range(3)]
+        assert sum(parts) == parts[0] + parts[1] + parts[2]
+        for start in (0.0, False, 1):
+            with pytest.raises(TypeError, match="unsupported operand"):
+                sum(parts, start=start)
+
     @pytest.mark.parametrize("size", [1e200, 1.7e308])
     def test_what_lies_too_far_apart_is_refused(self, size):
         one, other = (Moments.of([1.0], [y]) for y in (-size, size))

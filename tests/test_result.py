@@ -1,13 +1,15 @@
 """FitResult: what it holds and what it predicts."""
 
+import copy
 import dataclasses
+import pickle
 import tracemalloc
 
 import numpy as np
 import pytest
 from compare import fit_anyway
 
-from fastgd import StopReason, fit, mse_and_gradient
+from fastgd import StopReason, fit, load, mse_and_gradient, scan
 
 X = np.array([[0.0, 1.0, 0], [1.0, 1.0, 1], [2.0, 0.0, 3], [3.0, 2.0, 0], [4.0, -1.0, 1]])
 Y = X @ [2.0, -1.0, 0.0] + 0.5
@@ -72,11 +74,115 @@ class TestPredict:
         with pytest.raises(TypeError, match="X must hold real numbers"):
             line.predict(bad)
 
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda: scan("X.npy", target="y.npy"),
+            lambda: [(X, Y)],
+            lambda: iter([X]),
+            lambda: lambda: iter([(X, Y)]),
+            lambda: pytest.importorskip("pyarrow.dataset").dataset(
+                pytest.importorskip("pyarrow").table({"a": X[:, 0]})
+            ),
+        ],
+    )
+    def test_refuses_batches(self, plane, make, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        np.save("X.npy", X)
+        np.save("y.npy", Y)
+        with pytest.raises(TypeError, match=r"^X must be an array or a table: .*batches.* one by"):
+            plane.predict(make())
+
 
 def test_is_frozen(plane):
     for field in dataclasses.fields(plane):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(plane, field.name, None)
+
+
+class TestArrays:
+    def check(self, result):
+        for array in (result.coef, result.intercept, result.loss_history):
+            if isinstance(array, np.ndarray):
+                with pytest.raises(ValueError, match="read-only"):
+                    array[...] = 3.0
+                with pytest.raises(ValueError, match="cannot set WRITEABLE"):
+                    array.view().flags.writeable = True
+
+    @pytest.mark.parametrize("targets", [False, True])
+    def test_cannot_be_changed(self, targets, tmp_path):
+        y = np.column_stack([Y, Y**2]) if targets else Y
+        result = fit(X, y, backend="numpy")
+        result.save(tmp_path / "model.json")
+        self.check(result)
+        self.check(load(tmp_path / "model.json"))
+        self.check(pickle.loads(pickle.dumps(result)))
+        self.check(copy.deepcopy(result))
+
+    def test_are_never_the_callers(self, plane):
+        coef, losses = np.arange(3.0), np.arange(4.0)
+        result = dataclasses.replace(plane, coef=coef, loss_history=losses)
+        coef[:] = losses[:] = 9.0
+        assert result.coef.tolist() == [0.0, 1.0, 2.0]
+        assert result.loss_history.tolist() == [0.0, 1.0, 2.0, 3.0]
+        self.check(result)
+
+
+def test_equals_itself_alone(plane):
+    other = fit(X, Y, backend="numpy")
+    assert plane == plane
+    assert plane != other
+    assert plane in [other, plane]
+    assert len({plane, other, plane}) == 2
+
+
+class TestPlot:
+    @pytest.fixture
+    def axes(self):
+        figure = pytest.importorskip("matplotlib.figure").Figure()
+        return figure.subplots()
+
+    @pytest.mark.parametrize("n_iter", [0, 1, 2, 40])
+    def test_shows_whole_epochs(self, plane, axes, n_iter):
+        losses = np.geomspace(10, 1, n_iter + 1)
+        result = dataclasses.replace(plane, loss_history=losses, n_iter=n_iter)
+        assert result.plot(axes) is axes
+        (line,) = axes.lines
+        assert line.get_xdata().tolist() == list(range(n_iter + 1))
+        assert line.get_ydata().tolist() == losses.tolist()
+        assert axes.get_yscale() == "log"
+        assert (line.get_marker() == "o") == (n_iter < 30)
+        ticks = axes.get_xticks()
+        assert len(ticks) > 0
+        assert (ticks == np.round(ticks)).all()
+
+    def test_leaves_other_locators_alone(self, plane, axes):
+        axes.set_xscale("log")
+        plane.plot(axes)
+        assert axes.get_xscale() == "log"
+
+    def test_refuses_what_are_no_axes(self, plane):
+        with pytest.raises(TypeError, match="ax must be matplotlib axes; got 3"):
+            plane.plot(3)
+
+
+class TestRepr:
+    def test_is_short(self, plane):
+        assert repr(plane) == (
+            f"FitResult(n_features=3, loss={plane.loss:.6g}, n_iter={plane.n_iter}, "
+            "converged=True, method='cg',\n"
+            "          stop_reason='the loss is within the tolerance of its minimum',\n"
+            f"          strategy={plane.strategy!r})"
+        )
+        assert repr(plane.strategy) in repr(plane)
+
+    @pytest.mark.parametrize("n_targets", [1, 2])
+    @pytest.mark.parametrize(("at", "n_features"), [(X, 3), (X[:, :1], 1), (X[:, 0], 1)])
+    def test_counts_targets(self, at, n_features, n_targets):
+        result = fit_anyway(at, np.column_stack([Y] * n_targets), backend="numpy")
+        start = f"FitResult(n_features={n_features}, n_targets={n_targets}, loss="
+        assert repr(result).startswith(start)
+        assert "n_targets" not in repr(fit_anyway(at, Y, backend="numpy"))
 
 
 def test_of_a_line_is_scalar(line):

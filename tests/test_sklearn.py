@@ -175,6 +175,22 @@ class TestGDRegressor:
             fastgd.fit(*data, learning_rate=1e-3, max_iter=2)
         assert caught[0].category is fastgd.ConvergenceWarning
 
+    def test_what_was_fitted_can_be_changed(self, data):
+        X, y = data
+        model = GDRegressor().fit(X, np.column_stack([y, -y]))
+        for array in (model.coef_, model.intercept_, model.loss_history_):
+            array[0] = 3.0
+        assert model.predict(X)[:, 0] == pytest.approx(3.0 * X.sum(axis=1) + 3.0, abs=1e-4)
+
+    def test_warns_where_it_was_called(self, data):
+        for options, train in (
+            ({"batch_size": 32}, "fit"),
+            ({"learning_rate": 1e-3}, "partial_fit"),
+        ):
+            with pytest.warns(fastgd.ConvergenceWarning) as caught:
+                getattr(GDRegressor(max_iter=2, **options), train)(*data)
+            assert caught[0].filename == __file__
+
     def test_parts_refuse_what_needs_the_data(self, data):
         with pytest.raises(ValueError, match="batch"):
             GDRegressor(batch_size=32).partial_fit(*data)

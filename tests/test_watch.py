@@ -110,16 +110,16 @@ class TestSchedule:
         assert result.learning_rate == 0.3
 
     def test_that_scales_inversely(self):
-        schedule = Schedule("invscaling", 0.5, 0.25, 5)
+        schedule = Schedule("invscaling", 0.5, 0.25)
         assert [schedule.next() for _ in range(3)] == [0.5, 0.5 / 2**0.25, 0.5 / 3**0.25]
 
     def test_that_adapts(self):
-        schedule = Schedule("adaptive", 1.0, 0.25, 2)
-        rates = []
-        for epoch, loss in enumerate([5.0, 4.0, 4.0, 4.5, 4.2, 3.0, 3.1, 3.1], 1):
-            schedule.start_epoch(epoch, loss)
-            rates.append(schedule.next())
-        assert rates == pytest.approx([1.0, 1.0, 1.0, 0.2, 0.2, 0.2, 0.2, 0.04])
+        schedule = Schedule("adaptive", 1.0, 0.25)
+        rates = [(schedule.next(), schedule.slow_down()) for _ in range(11)]
+        assert [rate for rate, _ in rates] == pytest.approx(
+            [*(5.0**-k for k in range(9)), 1e-6, 1e-6]
+        )
+        assert [lower for _, lower in rates] == [True] * 9 + [False] * 2
 
     @pytest.mark.parametrize("name", ["constant", "invscaling", "adaptive"])
     def test_by_name(self, name):

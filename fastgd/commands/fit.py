@@ -7,7 +7,6 @@ import json
 import sys
 import warnings
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +53,6 @@ def run(args: argparse.Namespace) -> int:
         if file is not None:
             result.save(file)
     summary = result.summary()
-    if args.alpha > 0.0:
-        note = "standard errors are those of least squares, without the penalty"
-        summary = replace(summary, notes=(*summary.notes, note))
     print(json.dumps(_report(result, summary), indent=1) if args.json else summary)
     return 0
 

@@ -4,7 +4,8 @@ A method is a module with two pure functions. ``init(params, tuning)`` makes its
 NamedTuple; ``step(gradient, state, params, rate, prox)`` returns the next parameters to evaluate
 and the new state. It knows nothing of data, backends or threads. ``tune(curvature, size)`` gives
 its best constants for a quadratic whose Hessian has such eigenvalues; `PROXIMAL` says whether it
-takes a penalty on sizes, `BATCHES` whether the gradient may be that of a part of the data.
+takes a penalty on sizes, `BATCHES` whether the gradient may be that of a part of the data,
+`MOMENTUM` whether the user may choose its momentum.
 
 A new method is one module here and one line in `METHODS`.
 """
@@ -71,6 +72,7 @@ class Method(Protocol):
 
     PROXIMAL: bool
     BATCHES: bool
+    MOMENTUM: bool
 
     def tune(self, curvature: Spectrum, size: float) -> Tuning:
         """The best constants for a quadratic with this spectrum, and parameters of this size."""

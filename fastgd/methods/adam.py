@@ -10,6 +10,7 @@ from fastgd.methods import Params, Prox, Spectrum, Tuning
 
 PROXIMAL = True
 BATCHES = True
+MOMENTUM = False
 
 # As in the paper, and in PyTorch and optax.
 BETA_FIRST, BETA_SECOND, EPSILON = 0.9, 0.999, 1e-8

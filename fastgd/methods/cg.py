@@ -17,6 +17,7 @@ from fastgd.methods import Params, Prox, Spectrum, Tuning
 
 PROXIMAL = False
 BATCHES = False
+MOMENTUM = False
 
 # Lengths of a trial, by the median of all steps: where curvature is rounding, a step is of any
 # length, and the loss as far along the next line was 1e38 times that of the start.

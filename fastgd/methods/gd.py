@@ -8,6 +8,7 @@ from fastgd.methods import Params, Prox, Spectrum, Tuning
 
 PROXIMAL = True
 BATCHES = True
+MOMENTUM = False
 
 
 class State(NamedTuple):

@@ -9,6 +9,7 @@ from fastgd.methods import Params, Prox, Spectrum, Tuning
 
 PROXIMAL = True
 BATCHES = True
+MOMENTUM = True
 
 
 class State(NamedTuple):

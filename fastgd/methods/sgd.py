@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from fastgd.methods import Spectrum, Tuning
-from fastgd.methods.gd import BATCHES, PROXIMAL, State, init, step
+from fastgd.methods.gd import BATCHES, MOMENTUM, PROXIMAL, State, init, step
 
-__all__ = ["BATCHES", "PROXIMAL", "State", "init", "step", "tune"]
+__all__ = ["BATCHES", "MOMENTUM", "PROXIMAL", "State", "init", "step", "tune"]
 
 
 def tune(curvature: Spectrum, size: float) -> Tuning:

@@ -234,10 +234,12 @@ backend, precision, n_threads, callback, verbose, progress
         return start
 
     def _keep(self, result: FitResult) -> Self:
-        self.coef_ = np.asarray(result.coef).T
-        self.intercept_ = result.intercept
+        # Copies, for estimators may be changed.
+        self.coef_ = np.array(result.coef).T
+        intercept = result.intercept
+        self.intercept_ = intercept.copy() if isinstance(intercept, np.ndarray) else intercept
         self.n_iter_ = result.n_iter
-        self.loss_history_ = result.loss_history
+        self.loss_history_ = result.loss_history.copy()
         self.converged_ = result.converged
         self.moments_ = result.moments
         return self
