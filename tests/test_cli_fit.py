@@ -201,6 +201,51 @@ class TestPredict:
         assert sorted(os.listdir(tmp_path)) == sorted([*before, "other.csv"])
 
 
+class TestWhatIsReadIsNotWritten:
+    LINKS = pytest.mark.parametrize("link", [os.symlink, os.link], ids=["symbolic", "hard"])
+
+    @pytest.fixture
+    def model(self, named, tmp_path):
+        assert main(["fit", named, "--target", "delay", "-o", str(tmp_path / "model.json")]) == 0
+        return str(tmp_path / "model.json")
+
+    def refused(self, argv, read, capsys):
+        capsys.readouterr()
+        with open(read, "rb") as file:
+            before = file.read()
+        assert f"it is what is read, {read}" in error_of(argv, capsys)
+        with open(read, "rb") as file:
+            assert file.read() == before
+
+    @LINKS
+    @pytest.mark.parametrize("at", [0, 1])
+    def test_by_fit(self, link, at, tmp_path, capsys):
+        x, y, out = (str(tmp_path / name) for name in ("x.npy", "y.npy", "model.json"))
+        np.save(x, np.arange(4.0))
+        np.save(y, np.arange(4.0) ** 2)
+        link((x, y)[at], out)
+        self.refused(["fit", x, y, "-o", out], (x, y)[at], capsys)
+
+    def test_by_predict(self, model, named, capsys, monkeypatch):
+        self.refused(["predict", model, named, "-o", named], named, capsys)
+        monkeypatch.chdir(os.path.dirname(named))
+        self.refused(["predict", model, named, "-o", os.path.basename(named)], named, capsys)
+
+    @LINKS
+    def test_by_predict_through_links(self, link, model, named, tmp_path, capsys):
+        for number, read in enumerate((model, named)):
+            out = str(tmp_path / f"out{number}.csv")
+            link(read, out)
+            self.refused(["predict", model, named, "-o", out], read, capsys)
+
+    def test_models_are_json(self, data, tmp_path, capsys, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        for out in (data[0], "model.pkl", "model"):
+            assert "models go to files that end in .json" in error_of(
+                ["fit", *data, "-o", out], capsys
+            )
+
+
 def test_plan_is_that_of_the_arrays(data, arrays, capsys):
     assert main(["plan", *data, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

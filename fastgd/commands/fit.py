@@ -16,13 +16,14 @@ import numpy as np
 import fastgd
 from fastgd import FitResult, Inference
 from fastgd._settings import check_settings
-from fastgd.commands import Subparsers, count, told
-from fastgd.commands._output import replacing
+from fastgd.commands import CommandError, Subparsers, count, told
+from fastgd.commands._output import check_not_read, replacing
 from fastgd.commands._reading import add_data_arguments, read_moments
 from fastgd.methods import METHODS
 
 # Batches need the data themselves, which are read once.
 _METHODS = ("auto", *(name for name in METHODS if name != "sgd"))
+SUFFIX = ".json"  # of models
 _OPTIONS = ("method", "alpha", "l1_ratio", "momentum", "learning_rate", "max_iter", "tol")
 
 
@@ -35,7 +36,9 @@ def add_parser(subparsers: Subparsers) -> None:
         "a summary.",
     )
     add_data_arguments(parser)
-    parser.add_argument("-o", "--output", type=Path, metavar="PATH", help="write the model here")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="PATH", help=f"write the model here: {SUFFIX}"
+    )
     parser.add_argument("--method", choices=_METHODS, default="auto", help="(auto)")
     parser.add_argument("--alpha", type=float, default=0.0, metavar="A", help="penalty (0)")
     parser.add_argument(
@@ -49,6 +52,9 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read, fit, write and print."""
+    if args.output is not None and args.output.suffix.lower() != SUFFIX:
+        raise CommandError(f"{args.output}: models go to files that end in {SUFFIX}")
+    check_not_read(args.output, (args.data, args.y))
     with nullcontext() if args.output is None else replacing(args.output) as file:
         result = _fit(args)
         if file is not None:

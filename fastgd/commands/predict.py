@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 import fastgd
 from fastgd.commands import CommandError, Subparsers
 from fastgd.commands._explained import explained
-from fastgd.commands._output import replacing
+from fastgd.commands._output import check_not_read, replacing
 from fastgd.commands._reading import with_progress
 from fastgd.sources._rows import Roles
 from fastgd.sources.files import ARRAYS, DataFile, open_file
@@ -43,6 +43,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read, predict and write."""
+    check_not_read(args.output, (args.model, args.data))
     with explained(args.model):
         model = fastgd.load(args.model)
     with explained(args.data):
