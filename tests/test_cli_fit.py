@@ -168,6 +168,19 @@ class TestFit:
         assert "100 %" in shown
         assert shown.endswith("\r\033[K")
 
+    def test_leaves_an_index_of_pandas_out(self, arrays, tmp_path, capsys):
+        frame = pytest.importorskip("pandas").DataFrame(arrays[0], columns=["a", "b"])
+        frame = frame.assign(delay=arrays[1]).iloc[1:]
+        path, model = str(tmp_path / "data.parquet"), str(tmp_path / "model.json")
+        frame[frame.a > -1].to_parquet(path)
+        assert main(["fit", path, "--target", "delay", "-o", model]) == 0
+        assert fastgd.load(model).feature_names == ("a", "b")
+        capsys.readouterr()
+        assert main(["predict", model, path]) == 0
+        found = np.array(capsys.readouterr().out.split(), float)
+        expected = fastgd.load(model).predict(arrays[0][1:][frame.a > -1])
+        assert found == pytest.approx(expected, rel=1e-12)
+
 
 class TestPredict:
     @pytest.mark.parametrize("kind", [".parquet", ".feather", ".csv", ".npy", None])
@@ -281,6 +294,9 @@ class TestErrors:
             (["--target", "arr"], "has no column 'arr'; it has delay, a, s, b"),
             (["--target", "delay", "--features", "a,c"], "has no column 'c'"),
             (["--target", "delay", "--weight", "w"], "has no column 'w'"),
+            (["--target", "delay", "--features", "a,delay"], "the target among them, 'delay'"),
+            (["--target", "delay", "--features", "a,s", "--weight", "s"], "the weight among them"),
+            (["--target", "delay", "--features", "a,b,a"], "got 'a' twice"),
             ([], "--target is needed"),
             (["--target", "delay", "--missing", "zero"], "invalid choice: 'zero'"),
             (["--target", "delay", "--learning-rate", "9"], "the descent diverged"),

@@ -36,7 +36,8 @@ def scan(
         The column to predict; beside an .npy file of X, that of y. An .npz file has arrays X, y
         and, if any, sample_weight.
     features : iterable of str, optional
-        The columns to predict it from; all others by default.
+        The columns to predict it from; by default all others, less those that pandas wrote an
+        index to.
     weight : str or path, optional
         The column, or the .npy file, of sample weights.
 
@@ -120,17 +121,14 @@ class Scan:
         self.n_rows = sum(known) if len(known) == len(counts) else None
 
     def _with_features(self, names: tuple[str, ...]) -> Roles:
-        target, features, weight = self._roles
-        if target is None:
+        if self._roles.target is None:
             raise DataError(f"target must name a column: one of {', '.join(names)}")
-        if features is None:
-            features = tuple(name for name in names if name not in (target, weight))
-        if not features:
+        roles = self._roles._replace(features=self._files[0].features(self._roles))
+        if not roles.features:
             raise DataError(f"{self._files[0].path} has no column but {', '.join(names)}")
         for file in self._files:
-            wanted = [*features, target, *([] if weight is None else [weight])]
-            check_names(file.path, file.names or (), wanted)
-        return Roles(target, features, weight)
+            check_names(file.path, file.names or (), roles)
+        return roles
 
     @property
     def identity(self) -> tuple[str, ...]:
