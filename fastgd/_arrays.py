@@ -96,7 +96,8 @@ def as_column(name: str, value: ArrayLike, n_samples: int) -> Floats:
     """A value for each sample."""
     array = as_float_array(name, value)
     if array.ndim != 1:
-        raise ValueError(f"{name} must be 1-D (n_samples,); got shape {array.shape}")
+        hint = f": give {name}.ravel()" if array.shape[1:] == (1,) else ""
+        raise ValueError(f"{name} must be 1-D (n_samples,); got shape {array.shape}{hint}")
     if len(array) != n_samples:
         raise ValueError(f"{name} has {len(array)} entries where X has {n_samples} samples")
     return array
@@ -114,6 +115,14 @@ def as_targets(value: ArrayLike, n_samples: int) -> Floats:
     if len(array) != n_samples:
         raise ValueError(f"y has {len(array)} rows where X has {n_samples} samples")
     return array
+
+
+def check_one_target(what: str, targets: tuple[int, ...]) -> None:
+    """Raise unless y was 1-D; `what` is to be so."""
+    if targets == (1,):
+        raise ValueError(f"{what}; got y of shape (n_samples, 1): give y.ravel()")
+    if targets:
+        raise ValueError(f"{what}; got {targets[0]} targets")
 
 
 def check_weights(weight: Floats) -> None:

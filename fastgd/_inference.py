@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._arrays import check_one_target
 from fastgd._coordinates import CONSTANT, literal
 from fastgd._design import ROUNDING, design_root, scaled
 from fastgd._moments import Moments
@@ -164,8 +165,7 @@ def _moments_for(result: FitResult, given: Moments | None) -> Moments:
             'strategy="moments", or give summary(fastgd.Moments.of(X, y, sample_weight))'
         )
     scalar = not isinstance(result.coef, np.ndarray)
-    if not moments.single_target:
-        raise ValueError(f"moments must be of one target, from 1-D y; got {moments.n_targets}")
+    check_one_target("moments must be of one target, from 1-D y", moments.targets)
     if moments.one_dimensional != scalar or moments.n_features != np.size(result.coef):
         raise ValueError(
             f"moments must be of the {'1-D X' if scalar else f'{np.size(result.coef)} features'} "

@@ -19,6 +19,7 @@ from fastgd.sources import _rows, array_files
 pa = pytest.importorskip("pyarrow")
 from pyarrow import csv, feather, parquet  # noqa: E402
 
+from fastgd.commands import _reading  # noqa: E402
 from fastgd.commands.fit import _METHODS  # noqa: E402
 
 N = 1000
@@ -212,6 +213,51 @@ class TestPredict:
         line = error_of(["predict", model, other, "-o", str(tmp_path / "out.csv")], capsys)
         assert "other.csv has no column 's'; it has a" in line
         assert sorted(os.listdir(tmp_path)) == sorted([*before, "other.csv"])
+
+
+class TestSeveralTargets:
+    @pytest.fixture(params=[1, 2])
+    def path(self, request, arrays, tmp_path):
+        X, y, _ = arrays
+        np.savez(tmp_path / "data.npz", X=X, y=np.column_stack([y, -y])[:, : request.param])
+        return str(tmp_path / "data.npz")
+
+    def test_are_fitted(self, path, arrays, tmp_path, capsys):
+        assert main(["fit", path, "-o", str(tmp_path / "model.json")]) == 0
+        printed = capsys.readouterr().out
+        assert "Note: statistics are of one target" in printed
+        result = fastgd.load(tmp_path / "model.json")
+        for name, row in (("const", result.intercept), ("x1", result.coef[0])):
+            (line,) = (line for line in printed.splitlines() if line.startswith(name))
+            assert np.array(line.split()[1:], float) == pytest.approx(row, abs=1e-4)
+        one = fastgd.fit(*arrays[:2])
+        assert result.coef[:, 0] == pytest.approx(one.coef, rel=1e-6)
+
+    def test_are_told_in_json(self, path, tmp_path, capsys):
+        assert main(["fit", path, "--json", "-o", str(tmp_path / "model.json")]) == 0
+        report = json.loads(capsys.readouterr().out)
+        result = fastgd.load(tmp_path / "model.json")
+        assert report["coef"] == {"x1": result.coef[0].tolist(), "x2": result.coef[1].tolist()}
+        assert report["intercept"] == result.intercept.tolist()
+        assert report["standard_errors"] is report["r_squared"] is None
+        assert report["n_samples"] == N
+
+    def test_of_one_feature(self, path, arrays, capsys):
+        with np.load(path) as archive:
+            y = archive["y"]
+        np.savez(path, X=arrays[0][:, 0], y=y)
+        assert main(["fit", path, "--no-intercept"]) == 0
+        printed = capsys.readouterr().out
+        assert "const" not in printed
+        assert len(re.findall(r"^x1 .*$", printed, re.M)[0].split()) == 1 + y.shape[1]
+
+    @pytest.mark.parametrize("command", ["plan", "cv"])
+    def test_are_refused_at_once(self, path, command, capsys, monkeypatch):
+        reads = []
+        monkeypatch.setattr(_reading, "moments_and_size", lambda *_: reads.append(1))
+        line = error_of([command, path], capsys)
+        assert "data.npz, counting from row 0: y must be 1-D, one target; got" in line
+        assert not reads
 
 
 class TestWhatIsReadIsNotWritten:

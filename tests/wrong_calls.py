@@ -248,6 +248,12 @@ VALIDATION = [
     ("plan(X)", TypeError, r"^y must be given, unless X yields batches .*; got None"),
     ("plan([m, m])", TypeError, "^y must be given, unless"),
     ("plan(X, YY)", ValueError, "^y must be 1-D, one target; got 2 targets"),
+    (
+        "plan(X, YY[:, :1])",
+        ValueError,
+        r"^y must be 1-D, one target; got y of shape \(n_samples, 1\): give y\.ravel\(\)",
+    ),
+    ("cross_validate(X, YY[:, :1])", ValueError, r"^y must be 1-D .*, 1\): give y\.ravel\(\)"),
     ("plan(X, Y, tol='small')", TypeError, "^tol must be a real number 0 or more, got 'small'"),
     ("plan(X, Y, learning_rate=1)", TypeError, "unexpected keyword argument 'learning_rate'"),
     ("warmup(10**30)", ValueError, "^n_features must be at most 1,000,000, got 1000"),

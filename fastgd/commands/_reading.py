@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fastgd import Moments
+from fastgd._arrays import check_one_target
 from fastgd._blocks import as_block
 from fastgd._missing import CHOICES
-from fastgd._plan import moments_and_size
+from fastgd._plan import ONE_TARGET, moments_and_size
 from fastgd._settings import Settings
 from fastgd.commands import CommandError, count
 from fastgd.commands._explained import explained
@@ -56,10 +57,10 @@ def open_arguments(args: argparse.Namespace) -> tuple[DataFile, Roles]:
     return data, Roles(args.target, args.features, args.weight)
 
 
-def read_moments(args: argparse.Namespace) -> tuple[Moments, int]:
+def read_moments(args: argparse.Namespace, *, one_target: bool = False) -> tuple[Moments, int]:
     """The moments of all data from one read, batch by batch, and the bytes fit() would read."""
     data, roles = open_arguments(args)
-    total = _Total(args)
+    total = _Total(args, one_target)
     with explained(args.data):
         for batch in with_progress(data, roles):
             total.add(batch)
@@ -73,7 +74,7 @@ def read_folds(args: argparse.Namespace, n_folds: int) -> list[Moments]:
     if n_folds > n_rows:
         raise CommandError(f"--cv {n_folds} needs as many rows; {args.data} has {n_rows}")
     borders = [n_rows * fold // n_folds for fold in range(n_folds + 1)]
-    folds = [_Total(args) for _ in range(n_folds)]
+    folds = [_Total(args, one_target=True) for _ in range(n_folds)]
     with explained(args.data):
         for batch in with_progress(data, roles):
             for fold, total in enumerate(folds):
@@ -84,8 +85,8 @@ def read_folds(args: argparse.Namespace, n_folds: int) -> list[Moments]:
 class _Total:
     """The moments of batches, summed as they come: memory is that of two."""
 
-    def __init__(self, args: argparse.Namespace) -> None:
-        self._args = args
+    def __init__(self, args: argparse.Namespace, one_target: bool) -> None:
+        self._args, self._one_target = args, one_target
         self._moments: Moments | None = None
         self.n_bytes = 0  # of the arrays that the batches become
 
@@ -96,7 +97,7 @@ class _Total:
         return self._moments
 
     def add(self, batch: Batch) -> None:
-        found = _read(batch, self._args)
+        found = _read(batch, self._args, self._one_target)
         if found is not None:
             moments, n_bytes = found
             self._moments = moments if self._moments is None else self._moments + moments
@@ -107,7 +108,7 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(text.split(","))
 
 
-def _read(batch: Batch, args: argparse.Namespace) -> tuple[Moments, int] | None:
+def _read(batch: Batch, args: argparse.Namespace, one_target: bool) -> tuple[Moments, int] | None:
     """The moments of some rows, and the bytes of their arrays; None if all are left out."""
     if batch.y is None:
         raise CommandError(f"{args.data} has no y to fit; see fastgd {args.command} --help")
@@ -115,6 +116,8 @@ def _read(batch: Batch, args: argparse.Namespace) -> tuple[Moments, int] | None:
         block = as_block(batch.X, batch.y, batch.weight, args.missing)
         if block is None:
             return None
+        if one_target:
+            check_one_target(ONE_TARGET, block.targets)
         moments, n_bytes = moments_and_size(block, Settings(n_threads=args.threads))
     except ValueError as error:
         told = str(error).replace('missing="drop"', "--missing drop")

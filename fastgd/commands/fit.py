@@ -17,6 +17,7 @@ import fastgd
 from fastgd import FitResult, Inference
 from fastgd._settings import check_settings
 from fastgd.commands import CommandError, Subparsers, count, told
+from fastgd.commands._coefficients import NOTE, coefficients, named_coefficients
 from fastgd.commands._output import check_not_read, replacing
 from fastgd.commands._reading import add_data_arguments, read_moments
 from fastgd.methods import METHODS
@@ -59,11 +60,15 @@ def run(args: argparse.Namespace) -> int:
         result = _fit(args)
         if file is not None:
             result.save(file)
+    if np.ndim(result.intercept):  # statistics are of a single target
+        print(json.dumps(_report(result), indent=1) if args.json else coefficients(result))
+        return 0
     summary = result.summary()
     if args.alpha > 0.0:
         note = "standard errors are those of least squares, without the penalty"
         summary = replace(summary, notes=(*summary.notes, note))
-    print(json.dumps(_report(result, summary), indent=1) if args.json else summary)
+    report = {**_report(result), **_statistics(summary)}
+    print(json.dumps(report, indent=1) if args.json else summary)
     return 0
 
 
@@ -81,24 +86,30 @@ def _fit(args: argparse.Namespace) -> FitResult:
     return result
 
 
-def _report(result: FitResult, summary: Inference) -> dict[str, Any]:
-    coef = np.atleast_1d(result.coef).tolist()
-    names = result.feature_names or [f"x{j + 1}" for j in range(len(coef))]
+def _report(result: FitResult) -> dict[str, Any]:
+    names, coef = named_coefficients(result)
     return {
-        "coef": dict(zip(names, coef, strict=True)),
-        "intercept": result.intercept,
-        "standard_errors": dict(
-            zip(summary.names, map(finite, summary.standard_errors.tolist()), strict=True)
-        ),
-        "notes": summary.notes,
+        "coef": dict(zip(names, coef.tolist(), strict=True)),
+        "intercept": np.asarray(result.intercept).tolist(),
+        "standard_errors": None,
+        "notes": (NOTE,),
         "method": result.method,
         "loss": result.loss,
-        "r_squared": finite(summary.r_squared),
-        "n_samples": summary.n_samples,
+        "r_squared": None,
+        "n_samples": None if result.moments is None else result.moments.n_samples,
         "n_iter": result.n_iter,
         "converged": result.converged,
         "stop_reason": str(result.stop_reason),
         "learning_rate": finite(result.learning_rate),
+    }
+
+
+def _statistics(summary: Inference) -> dict[str, Any]:
+    errors = map(finite, summary.standard_errors.tolist())
+    return {
+        "standard_errors": dict(zip(summary.names, errors, strict=True)),
+        "notes": summary.notes,
+        "r_squared": finite(summary.r_squared),
     }
 
 

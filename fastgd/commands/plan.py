@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
                 "n_threads": args.threads,
             }
         )
-    moments, size = read_moments(args)
+    moments, size = read_moments(args, one_target=True)
     with told():
         found = forecast(moments, size, settings)
     print(json.dumps(asdict(found), indent=1) if args.json else found)
