@@ -15,6 +15,9 @@ Floats = NDArray[np.floating[Any]]  # float32 or float64
 
 LINE_BYTES = 64
 
+# What to do with columns of a table that hold no numbers.
+CHOOSE = "choose columns of numbers (of files: features=)"
+
 # Squares of float64 numbers below this have few digits, or none.
 SMALL = 1e-140
 
@@ -38,7 +41,7 @@ def all_finite(*parts: float | Floats) -> bool:
 
 def as_features(X: ArrayLike | Table) -> Floats:
     """X as an array of one axis or two, with samples and features."""
-    features = as_float_array("X", X)
+    features = as_float_array("X", X, f"; {CHOOSE}")
     if features.ndim not in (1, 2):
         raise ValueError(
             "X must be 1-D or 2-D (n_samples, n_features); "
@@ -62,11 +65,14 @@ def is_in_place(X: Floats) -> bool:
     return False
 
 
-def as_float_array(name: str, value: ArrayLike | Table) -> Floats:
-    """`value` as a float32 or float64 ndarray, native and aligned; itself if it is one."""
+def as_float_array(name: str, value: ArrayLike | Table, hint: str = "") -> Floats:
+    """`value` as a float32 or float64 ndarray, native and aligned; itself if it is one.
+
+    The hint is for who gives a table with columns of anything else.
+    """
     table = value if isinstance(value, Table) else as_table(value)
     if table is not None:
-        return as_matrix(name, table)
+        return as_matrix(name, table, hint)
     array = as_real_array(name, value)
     half_or_single = array.dtype.kind == "f" and array.dtype.itemsize <= 4
     wanted = np.dtype(np.float32 if half_or_single else np.float64)
@@ -82,6 +88,8 @@ def as_real_array(name: str, value: object) -> NDArray[Any]:
             f"{name} is a masked array, whose mask would be ignored; "
             f"leave the masked rows out and pass a plain array"
         )
+    if hasattr(value, "toarray") and hasattr(value, "nnz"):
+        raise TypeError(f"{name} is a sparse matrix; only dense arrays are taken: {name}.toarray()")
     try:
         array = as_array(name, value)
     except ValueError as error:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LEVEL = 0.95
 
+ROOM = 22  # for the name of y
+
 # Residuals below this part of the target's squares have few digits left.
 _FEW_DIGITS = 1e-12
 
@@ -59,6 +61,8 @@ class Inference:
         `df_residual` is `n_samples` less the rank of the design. Samples of weight 0 count.
     notes : tuple of str
         Sentences on what limits the numbers.
+    target : str
+        How the table calls y.
     """
 
     names: tuple[str, ...]
@@ -81,12 +85,14 @@ class Inference:
     n_iter: int
     stop_reason: str
     notes: tuple[str, ...]
+    target: str = "y"
 
     def __repr__(self) -> str:
         """The table."""
         kind = " (uncentered)" if self.is_uncentred else ""
+        target = self.target if len(self.target) <= ROOM else f"{self.target[: ROOM - 3]}..."
         pairs = [
-            ("Dep. Variable:", "y", f"R-squared{kind}:", f"{self.r_squared:.3f}"),
+            ("Dep. Variable:", target, f"R-squared{kind}:", f"{self.r_squared:.3f}"),
             ("Method:", self.method, f"Adj. R-squared{kind}:", f"{self.adjusted_r_squared:.3f}"),
             ("No. Observations:", str(self.n_samples), "F-statistic:", f"{self.f_value:.4g}"),
             ("Df Residuals:", str(self.df_residual), "Prob (F):", f"{self.f_p_value:.3g}"),

@@ -87,7 +87,9 @@ class Plan:
             *self._rows_of_reads(),
             ('strategy="auto" would be', self.strategy, self.strategy_auto),
         ]
-        title = f"Plan for {self.n_samples:,} samples of {self.n_features:,} features"
+        n, d = self.n_samples, self.n_features
+        title = f"Plan for {n:,} sample{'s' * (n > 1)} of {d:,} feature{'s' * (d > 1)}"
+        title += ', method="gd"'
         if self.reduction == "sum":
             title += ', reduction="sum"'
         lines = [f"{name:<34}{mine:>22}{auto:>22}" for name, mine, auto in rows]

@@ -124,6 +124,21 @@ class TestFit:
         assert main(["fit", named, "--target", "delay", "--json"]) == 0
         assert list(json.loads(capsys.readouterr().out)["coef"]) == ["a", "s", "b"]
 
+    def test_names_of_features_may_have_spaces_between_them(self, arrays, tmp_path, capsys):
+        X, y, _ = arrays
+        path = write(pa.table({"delay": y, "a": X[:, 0], " b": X[:, 1]}), tmp_path / "data.csv")
+        for text, names in (("a , a", None), (" a", ["a"]), ("a, b", ["a", " b"])):
+            argv = ["fit", str(path), "--target", "delay", "--features", text, "--json"]
+            if names is None:
+                assert "got 'a' twice" in error_of(argv, capsys)
+            else:
+                assert main(argv) == 0
+                assert list(json.loads(capsys.readouterr().out)["coef"]) == names
+
+    def test_the_summary_has_the_name_of_the_target(self, named, arrays, capsys):
+        assert main(["fit", named, "--target", "delay"]) == 0
+        assert re.search(r"^Dep\. Variable: +delay ", capsys.readouterr().out, re.M)
+
     @pytest.mark.parametrize(
         "options",
         [
@@ -146,11 +161,12 @@ class TestFit:
         assert ("without the penalty" in str(report["notes"])) == ("alpha" in options)
 
     def test_warns_in_one_line(self, named, capsys):
-        options = ["--learning-rate", "1e-3", "--max-iter", "2"]
-        assert main(["fit", named, "--target", "delay", *options]) == 0
-        told = capsys.readouterr().err
-        assert told.startswith("fastgd: warning: after 2 epochs")
-        assert told.count("\n") == 1
+        for number, words in ((1, "1 epoch "), (2, "2 epochs ")):
+            options = ["--learning-rate", "1e-3", "--max-iter", str(number)]
+            assert main(["fit", named, "--target", "delay", *options]) == 0
+            told = capsys.readouterr().err
+            assert told.startswith(f"fastgd: warning: after {words}the loss")
+            assert told.count("\n") == 1
 
     def test_leaves_missing_values_out(self, arrays, tmp_path, capsys):
         gaps = [None if 300 <= i < 600 or i == 7 else float(i) for i in range(N)]
@@ -315,7 +331,7 @@ def test_plan_is_that_of_the_arrays(data, arrays, capsys):
         assert value == (pytest.approx(expected[name]) if near else expected[name]), name
     assert main(["plan", *data]) == 0
     printed = capsys.readouterr().out
-    assert "Plan for 1,000 samples of 2 features" in printed
+    assert 'Plan for 1,000 samples of 2 features, method="gd"\n' in printed
     assert re.search(r'reads, strategy="moments" +1, costing', printed)
 
 
@@ -360,7 +376,8 @@ class TestErrors:
     def test_of_a_text_column(self, arrays, kind, tmp_path, capsys):
         path = str(write(table_of(arrays, carrier=["UA"] * N), tmp_path / f"data{kind}"))
         line = error_of(["fit", path, *self.FIT], capsys)
-        assert "X must hold real numbers; column 'carrier' is of type string" in line
+        told = "X must hold real numbers; column 'carrier' is of type string; choose columns of "
+        assert f"{told}numbers with --features" in line
 
     @pytest.mark.parametrize("kind", ALL)
     def test_of_files_that_are_not_what_they_say(self, kind, tmp_path, capsys):
@@ -409,14 +426,17 @@ class TestErrors:
     def test_of_models(self, named, tmp_path, capsys):
         model = tmp_path / "model.json"
         assert "No such file" in error_of(["predict", str(model), named], capsys)
-        model.write_text("{}")
-        assert "is not a file of fastgd.FitResult" in error_of(
-            ["predict", str(model), named], capsys
-        )
+        for content in (b"{}", b"a,b\n1,2\n", b"", b"\xff\x00"):
+            model.write_bytes(content)
+            told = error_of(["predict", str(model), named], capsys)
+            assert told.startswith(f"fastgd: error: {model} is not a model that fastgd fit wrote")
+        told = error_of(["predict", named, str(model)], capsys)
+        assert f"{named} is not a model that fastgd fit wrote; give the model, then the" in told
         fastgd.fit([1.0, 2.0, 4.0], [1.0, 2.0, 3.0]).save(model)
         model.write_text(model.read_text().replace('"version": 1', '"version": 2'))
-        assert "version 2 of fastgd.FitResult; this release reads up to 1: upgrade" in error_of(
-            ["predict", str(model), named], capsys
+        assert (
+            f"error: {model} is version 2 of fastgd.FitResult; this release reads up to 1: upgrade"
+            in error_of(["predict", str(model), named], capsys)
         )
 
     def test_of_arrays(self, tmp_path, capsys):

@@ -204,7 +204,9 @@ class TestNames:
 @pytest.mark.parametrize("values", [["x", "y", "z"], [b"1", b"2", b"3"]], ids=["text", "bytes"])
 def test_a_column_that_holds_no_numbers_is_named(make, values):
     frame = make({"a": [1.0, 2.0, 4.0], "carrier": values})
-    with pytest.raises(TypeError, match=r"^X must hold real numbers; column 'carrier' is of type"):
+    with pytest.raises(
+        TypeError, match=r"^X must .*'carrier' is of type .*; choose columns of numbers"
+    ):
         as_problem(frame, np.ones(3))
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fastgd import Moments
-from fastgd._arrays import check_one_target
+from fastgd._arrays import CHOOSE, check_one_target
 from fastgd._blocks import as_block
 from fastgd._missing import CHOICES
 from fastgd._plan import ONE_TARGET, moments_and_size
@@ -54,7 +54,11 @@ def open_arguments(args: argparse.Namespace) -> tuple[DataFile, Roles]:
         data = open_file(args.data, args.y)
     if args.data.suffix.lower() not in ARRAYS and args.target is None:
         raise CommandError(f"--target is needed: which column of {args.data} to predict")
-    return data, Roles(args.target, args.features, args.weight)
+    features = args.features
+    if features is not None:  # "a, b" has a space to look at, unless it is one of the name
+        known = data.names or ()
+        features = tuple(name if name in known else name.strip() for name in features)
+    return data, Roles(args.target, features, args.weight)
 
 
 def read_moments(args: argparse.Namespace, *, one_target: bool = False) -> tuple[Moments, int]:
@@ -119,8 +123,9 @@ def _read(batch: Batch, args: argparse.Namespace, one_target: bool) -> tuple[Mom
         if one_target:
             check_one_target(ONE_TARGET, block.targets)
         moments, n_bytes = moments_and_size(block, Settings(n_threads=args.threads))
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         told = str(error).replace('missing="drop"', "--missing drop")
+        told = told.replace(CHOOSE, "choose columns of numbers with --features")
         raise DataError(f"{batch.where}: {told}") from None
     return moments, n_bytes or 0
 

@@ -83,7 +83,9 @@ def flights() -> bool:
     for name in reversed(NAMES):
         result, seconds = timed(partial(fastgd.fit, X, y, backend=name))
         found = np.append(result.coef, result.intercept)
-        _print_solution(f"fastgd {name}", found, seconds, f"{result.n_iter} epochs")
+        _print_solution(
+            f"fastgd {name}", found, seconds, f"{result.n_iter} epoch{'s' * (result.n_iter != 1)}"
+        )
         largest = max(largest, _relative(found, exact))
     print(f"\nLargest relative difference from lstsq: {largest:.1e}")
     return largest <= LSTSQ_AGREEMENT

@@ -64,9 +64,10 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(_report(result), indent=1) if args.json else coefficients(result))
         return 0
     summary = result.summary()
+    notes = summary.notes
     if args.alpha > 0.0:
-        note = "standard errors are those of least squares, without the penalty"
-        summary = replace(summary, notes=(*summary.notes, note))
+        notes += ("standard errors are those of least squares, without the penalty",)
+    summary = replace(summary, target=args.target or summary.target, notes=notes)
     report = {**_report(result), **_statistics(summary)}
     print(json.dumps(report, indent=1) if args.json else summary)
     return 0

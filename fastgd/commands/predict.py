@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastgd
+from fastgd._files import OtherKindError
 from fastgd.commands import CommandError, Subparsers
 from fastgd.commands._explained import explained
 from fastgd.commands._output import check_not_read, replacing
@@ -44,14 +45,23 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Read, predict and write."""
     check_not_read(args.output, (args.model, args.data))
-    with explained(args.model):
-        model = fastgd.load(args.model)
+    model = _load(args.model)
     with explained(args.data):
         data = open_file(args.data)
     with _destination(args.output) as write:
         for predicted in _predictions(model, data, args.data):
             write(predicted)
     return 0
+
+
+def _load(path: Path) -> fastgd.FitResult:
+    with explained(path):
+        try:
+            return fastgd.load(path)
+        except OtherKindError:
+            raise CommandError(
+                f"{path} is not a model that fastgd fit wrote; give the model, then the data"
+            ) from None
 
 
 def _predictions(model: fastgd.FitResult, data: DataFile, path: Path) -> Iterator[NDArray[Any]]:

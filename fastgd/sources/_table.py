@@ -73,7 +73,7 @@ def float_dtype(dtype: np.dtype[Any] | None) -> np.dtype[Any] | None:
     return SINGLE if dtype.kind == "f" and dtype.itemsize <= SINGLE.itemsize else DOUBLE
 
 
-def as_matrix(name: str, table: Table) -> NDArray[Any]:
+def as_matrix(name: str, table: Table, hint: str = "") -> NDArray[Any]:
     """The table as an array: float32 if all of its columns are, else float64.
 
     Columns stay contiguous. A single series gives a 1-D array.
@@ -88,7 +88,7 @@ def as_matrix(name: str, table: Table) -> NDArray[Any]:
         if column.dtype is None:
             which = f"its values are of type {column.kind}"
             if not table.one_dimensional:
-                which = f"column {column.name!r} is of type {column.kind}"
+                which = f"column {column.name!r} is of type {column.kind}{hint}"
             raise TypeError(f"{name} must hold real numbers; {which}")
         dtypes.append(column.dtype)
     if table.one_dimensional:
