@@ -231,6 +231,70 @@ class TestPredict:
         assert sorted(os.listdir(tmp_path)) == sorted([*before, "other.csv"])
 
 
+class TestSeveralFiles:
+    """A folder, or a pattern that no shell has replaced."""
+
+    @pytest.fixture(params=["folder", "pattern"])
+    def many(self, request, arrays, tmp_path):
+        (tmp_path / "many").mkdir()
+        table = table_of(arrays)
+        for number, rows in enumerate((slice(0, 350), slice(350, 351), slice(351, N))):
+            kind = (".parquet", ".csv", ".feather")[number]
+            part = table.slice(rows.start, rows.stop - rows.start)
+            write(part, tmp_path / f"many/2024-{number}{kind}")
+        return str(tmp_path / ("many" if request.param == "folder" else "many/2024-*"))
+
+    def test_are_one(self, many, arrays, tmp_path, capsys):
+        X, y, s = arrays
+        options = ["--target", "delay", "--features", "a,b", "--weight", "s"]
+        model = str(tmp_path / "model.json")
+        assert main(["fit", many, *options, "-o", model]) == 0
+        result, expected = fastgd.load(model), fastgd.fit(X, y, sample_weight=s)
+        assert result.coef == pytest.approx(expected.coef, rel=1e-6)
+        assert main(["predict", model, many, "-o", str(tmp_path / "out.npy")]) == 0
+        found = np.load(tmp_path / "out.npy")
+        assert found == pytest.approx(result.predict(X), rel=1e-12)
+        capsys.readouterr()
+        assert main(["plan", many, *options, "--json"]) == 0
+        plan = json.loads(capsys.readouterr().out)
+        assert plan["n_samples"] == N
+        assert plan["epochs_auto"] == fastgd.plan(X, y, sample_weight=s).epochs_auto
+
+    def test_are_folded_as_one(self, many, arrays, capsys):
+        options = ["--target", "delay", "--features", "a,b", "--weight", "s"]
+        assert main(["cv", many, *options, "--cv", "7", "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        expected = fastgd.cross_validate(
+            *arrays[:2], sample_weight=arrays[2], cv=7, alpha=[0.0, 0.001, 0.01, 0.1, 1.0, 10.0]
+        )
+        assert [row["mse"] for row in found["settings"]] == pytest.approx(expected.mean)
+
+    def test_are_not_written(self, many, tmp_path, capsys):
+        model = str(tmp_path / "model.json")
+        assert main(["fit", many, "--target", "delay", "-o", model]) == 0
+        (tmp_path / "last.json").symlink_to(tmp_path / "many/2024-1.csv")
+        before = (tmp_path / "many/2024-1.csv").read_bytes()
+        capsys.readouterr()
+        for argv in (
+            ["predict", model, many, "-o", str(tmp_path / "many/2024-1.csv")],
+            ["fit", many, "--target", "delay", "-o", str(tmp_path / "last.json")],
+        ):
+            assert "it is what is read" in error_of(argv, capsys)
+        assert (tmp_path / "many/2024-1.csv").read_bytes() == before
+
+    def test_have_the_same_columns(self, many, tmp_path, capsys):
+        write(pa.table({"delay": [1.0], "a": [1.0], "s": [1.0]}), tmp_path / "many/2024-9.csv")
+        assert "2024-9.csv has no column 'b'" in error_of(["fit", many, "--target", "s"], capsys)
+
+    def test_are_no_arrays(self, tmp_path, capsys):
+        for name in ("x.npy", "y.npy"):
+            np.save(tmp_path / name, np.arange(3.0))
+        told = error_of(["fit", str(tmp_path / "*.npy")], capsys)
+        assert "*.npy: one file of arrays is read at a time; got 2" in told
+        assert "holds no files of data" in error_of(["fit", str(tmp_path / "*.csv")], capsys)
+        assert "holds no files of data" in error_of(["fit", str(tmp_path)], capsys)
+
+
 class TestSeveralTargets:
     @pytest.fixture(params=[1, 2])
     def path(self, request, arrays, tmp_path):
@@ -248,6 +312,23 @@ class TestSeveralTargets:
             assert np.array(line.split()[1:], float) == pytest.approx(row, abs=1e-4)
         one = fastgd.fit(*arrays[:2])
         assert result.coef[:, 0] == pytest.approx(one.coef, rel=1e-6)
+
+    @pytest.mark.parametrize("kind", [".csv", ".parquet", ".arrow", None])
+    def test_are_predicted(self, path, kind, arrays, tmp_path, capsys):
+        model, out = str(tmp_path / "model.json"), tmp_path / f"out{kind}"
+        assert main(["fit", path, "-o", model]) == 0
+        expected = fastgd.load(model).predict(arrays[0])
+        capsys.readouterr()
+        assert main(["predict", model, path, *([] if kind is None else ["-o", str(out)])]) == 0
+        printed = capsys.readouterr().out
+        if kind is None:
+            found = np.array([line.split(",") for line in printed.splitlines()], float)
+        else:
+            read = {".parquet": parquet.read_table, ".csv": csv.read_csv}
+            table = read.get(kind, feather.read_table)(out)
+            assert table.column_names == ["prediction1", "prediction2"][: expected.shape[1]]
+            found = np.column_stack(table.columns)
+        assert found == pytest.approx(expected, rel=1e-12)
 
     def test_are_told_in_json(self, path, tmp_path, capsys):
         assert main(["fit", path, "--json", "-o", str(tmp_path / "model.json")]) == 0
@@ -404,7 +485,8 @@ class TestErrors:
         path = tmp_path / f"data{kind}"
         assert "No such file" in error_of(["fit", str(path), *target], capsys)
         path.mkdir()
-        assert "Is a directory" in error_of(["fit", str(path), *target], capsys)
+        told = error_of(["fit", str(path), *target], capsys)
+        assert f"error: {path} holds no files of data, which end in" in told
 
     @pytest.mark.skipif(os.name == "nt", reason="rights of Unix")
     def test_of_rights(self, named, tmp_path, capsys):

@@ -15,9 +15,9 @@ from fastgd._missing import CHOICES
 from fastgd._plan import ONE_TARGET, moments_and_size
 from fastgd._settings import Settings
 from fastgd.commands import CommandError, count
+from fastgd.commands._data import Data
 from fastgd.commands._explained import explained
 from fastgd.sources._rows import Batch, DataError, Roles
-from fastgd.sources.files import ARRAYS, DataFile, open_file
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,8 +25,8 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data",
         type=Path,
-        help=".parquet, .feather, .arrow or .csv; .npz with arrays X, y and sample_weight, if "
-        "any; or an .npy file of X",
+        help=".parquet, .feather, .arrow or .csv, or a folder or a quoted pattern of them; .npz "
+        "with arrays X, y and sample_weight, if any; or an .npy file of X",
     )
     parser.add_argument("y", type=Path, nargs="?", help="an .npy file of y, beside one of X")
     parser.add_argument("--target", metavar="NAME", help="the column to predict")
@@ -48,11 +48,10 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def open_arguments(args: argparse.Namespace) -> tuple[DataFile, Roles]:
+def open_arguments(args: argparse.Namespace) -> tuple[Data, Roles]:
     """The data of a command line, and the roles of its columns."""
-    with explained(args.data):
-        data = open_file(args.data, args.y)
-    if args.data.suffix.lower() not in ARRAYS and args.target is None:
+    data = Data(args.data, args.y)
+    if data.names is not None and args.target is None:
         raise CommandError(f"--target is needed: which column of {args.data} to predict")
     features = args.features
     if features is not None:  # "a, b" has a space to look at, unless it is one of the name
@@ -130,9 +129,9 @@ def _read(batch: Batch, args: argparse.Namespace, one_target: bool) -> tuple[Mom
     return moments, n_bytes or 0
 
 
-def with_progress(data: DataFile, roles: Roles) -> Iterator[Batch]:
+def with_progress(data: Data, roles: Roles) -> Iterator[Batch]:
     """The batches of `data`, with a bar on standard error if people see it."""
-    batches = data.batches(roles, 0)
+    batches = data.batches(roles)
     if not sys.stderr.isatty():
         yield from batches
         return

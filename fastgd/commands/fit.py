@@ -18,6 +18,7 @@ from fastgd import FitResult, Inference
 from fastgd._settings import check_settings
 from fastgd.commands import CommandError, Subparsers, count, told
 from fastgd.commands._coefficients import NOTE, coefficients, named_coefficients
+from fastgd.commands._data import files_read
 from fastgd.commands._output import check_not_read, replacing
 from fastgd.commands._reading import add_data_arguments, read_moments
 from fastgd.methods import METHODS
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     """Read, fit, write and print."""
     if args.output is not None and args.output.suffix.lower() != SUFFIX:
         raise CommandError(f"{args.output}: models go to files that end in {SUFFIX}")
-    check_not_read(args.output, (args.data, args.y))
+    check_not_read(args.output, (*files_read(args.data), args.y))
     with nullcontext() if args.output is None else replacing(args.output) as file:
         result = _fit(args)
         if file is not None:
