@@ -156,7 +156,7 @@ def plan(
     >>> y = X @ [1, 2, 3] + rng.standard_normal(1000)
     >>> plan = fastgd.plan(X, y)
     >>> plan
-    Plan for 1,000 samples of 3 features
+    Plan for 1,000 samples of 3 features, method="gd"
     ...
     >>> fastgd.fit(X, y, learning_rate=plan.best_learning_rate).n_iter == plan.epochs
     True

@@ -323,7 +323,7 @@ COMMANDS = [
     ("cv data.npz --alpha -1", "(alpha must be finite|expected one argument)"),
     ("predict", "the following arguments are required"),
     ("predict none.json data.npz", r"(cannot read|No such file).*none\.json"),
-    ("predict data.npz data.npz", r"data\.npz cannot be read as a file of fastgd\.FitResult"),
+    ("predict data.npz data.npz", r"data\.npz is not a model that fastgd fit wrote"),
     ("predict model.json none.npy", r"cannot read none\.npy"),
     ("bench --max-n 1", "--max-n 1 leaves no size to measure"),
     ("bench --threads 0", "'0' is not a whole number of at least 1"),
