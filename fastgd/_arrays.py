@@ -16,7 +16,7 @@ Floats = NDArray[np.floating[Any]]  # float32 or float64
 LINE_BYTES = 64
 
 # What to do with columns of a table that hold no numbers.
-CHOOSE = "choose columns of numbers (of files: features=)"
+CHOOSE = "choose columns of numbers, in fastgd.scan by features="
 
 # Squares of float64 numbers below this have few digits, or none.
 SMALL = 1e-140
@@ -104,7 +104,7 @@ def as_column(name: str, value: ArrayLike, n_samples: int) -> Floats:
     """A value for each sample."""
     array = as_float_array(name, value)
     if array.ndim != 1:
-        hint = f": give {name}.ravel()" if array.shape[1:] == (1,) else ""
+        hint = _ravel(name) if array.shape[1:] == (1,) else ""
         raise ValueError(f"{name} must be 1-D (n_samples,); got shape {array.shape}{hint}")
     if len(array) != n_samples:
         raise ValueError(f"{name} has {len(array)} entries where X has {n_samples} samples")
@@ -128,9 +128,13 @@ def as_targets(value: ArrayLike, n_samples: int) -> Floats:
 def check_one_target(what: str, targets: tuple[int, ...]) -> None:
     """Raise unless y was 1-D; `what` is to be so."""
     if targets == (1,):
-        raise ValueError(f"{what}; got y of shape (n_samples, 1): give y.ravel()")
+        raise ValueError(f"{what}; got y of shape (n_samples, 1){_ravel('y')}")
     if targets:
         raise ValueError(f"{what}; got {targets[0]} targets")
+
+
+def _ravel(name: str) -> str:
+    return f": give {name}.ravel(), or of a table the column itself"
 
 
 def check_weights(weight: Floats) -> None:
