@@ -15,6 +15,9 @@ Floats = NDArray[np.floating[Any]]  # float32 or float64
 
 LINE_BYTES = 64
 
+# What to do with columns of a table that hold no numbers.
+CHOOSE = "choose columns of numbers, in fastgd.scan by features="
+
 # Squares of float64 numbers below this have few digits, or none.
 SMALL = 1e-140
 
@@ -38,7 +41,7 @@ def all_finite(*parts: float | Floats) -> bool:
 
 def as_features(X: ArrayLike | Table) -> Floats:
     """X as an array of one axis or two, with samples and features."""
-    features = as_float_array("X", X)
+    features = as_float_array("X", X, f"; {CHOOSE}")
     if features.ndim not in (1, 2):
         raise ValueError(
             "X must be 1-D or 2-D (n_samples, n_features); "
@@ -62,11 +65,14 @@ def is_in_place(X: Floats) -> bool:
     return False
 
 
-def as_float_array(name: str, value: ArrayLike | Table) -> Floats:
-    """`value` as a float32 or float64 ndarray, native and aligned; itself if it is one."""
+def as_float_array(name: str, value: ArrayLike | Table, hint: str = "") -> Floats:
+    """`value` as a float32 or float64 ndarray, native and aligned; itself if it is one.
+
+    The hint is for who gives a table with columns of anything else.
+    """
     table = value if isinstance(value, Table) else as_table(value)
     if table is not None:
-        return as_matrix(name, table)
+        return as_matrix(name, table, hint)
     array = as_real_array(name, value)
     half_or_single = array.dtype.kind == "f" and array.dtype.itemsize <= 4
     wanted = np.dtype(np.float32 if half_or_single else np.float64)
@@ -82,6 +88,8 @@ def as_real_array(name: str, value: object) -> NDArray[Any]:
             f"{name} is a masked array, whose mask would be ignored; "
             f"leave the masked rows out and pass a plain array"
         )
+    if hasattr(value, "toarray") and hasattr(value, "nnz"):
+        raise TypeError(f"{name} is a sparse matrix; only dense arrays are taken: {name}.toarray()")
     try:
         array = as_array(name, value)
     except ValueError as error:
@@ -96,7 +104,8 @@ def as_column(name: str, value: ArrayLike, n_samples: int) -> Floats:
     """A value for each sample."""
     array = as_float_array(name, value)
     if array.ndim != 1:
-        raise ValueError(f"{name} must be 1-D (n_samples,); got shape {array.shape}")
+        hint = _ravel(name) if array.shape[1:] == (1,) else ""
+        raise ValueError(f"{name} must be 1-D (n_samples,); got shape {array.shape}{hint}")
     if len(array) != n_samples:
         raise ValueError(f"{name} has {len(array)} entries where X has {n_samples} samples")
     return array
@@ -114,6 +123,18 @@ def as_targets(value: ArrayLike, n_samples: int) -> Floats:
     if len(array) != n_samples:
         raise ValueError(f"y has {len(array)} rows where X has {n_samples} samples")
     return array
+
+
+def check_one_target(what: str, targets: tuple[int, ...]) -> None:
+    """Raise unless y was 1-D; `what` is to be so."""
+    if targets == (1,):
+        raise ValueError(f"{what}; got y of shape (n_samples, 1){_ravel('y')}")
+    if targets:
+        raise ValueError(f"{what}; got {targets[0]} targets")
+
+
+def _ravel(name: str) -> str:
+    return f": give {name}.ravel(), or of a table the column itself"
 
 
 def check_weights(weight: Floats) -> None:

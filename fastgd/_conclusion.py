@@ -98,16 +98,20 @@ def _divergence(result: FitResult, working: float) -> DivergenceError:
     if known:
         hint = f"learning_rate={working:.4g} would have worked; or {hint}"
     return DivergenceError(
-        f"the descent diverged after {result.n_iter} epochs with "
+        f"the descent diverged after {_epochs(result)} with "
         f"learning_rate={result.learning_rate:g}: {result.stop_reason}; {hint}",
         result,
         working if known else None,
     )
 
 
+def _epochs(result: FitResult) -> str:
+    return f"{result.n_iter} epoch{'s' * (result.n_iter != 1)}"
+
+
 def _advice(result: FitResult, excess: float, settings: Settings) -> str:
     told = (
-        f"after {result.n_iter} epochs the loss may still be {excess:.2g} above its minimum, "
+        f"after {_epochs(result)} the loss may still be {excess:.2g} above its minimum, "
         f"which is more than tol={settings.tol:g} times the loss {result.loss:.6g}"
     )
     return f"{told}; {_remedy(result.stop_reason, settings)}"

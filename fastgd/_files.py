@@ -21,6 +21,10 @@ ZIP = b"PK\x03\x04"  # what a zip archive begins with
 MOST_TOLD = 200  # characters of another's error: zipfile quotes the names of a damaged archive
 
 
+class OtherKindError(ValueError):
+    """A file that is of another kind altogether."""
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A new file beside `path`, renamed to it once the block has ended well, else removed."""
@@ -75,9 +79,9 @@ def read_json(path: Path, kind: str, version: int) -> dict[str, Any]:
     try:
         fields = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} cannot be read as a file of {kind}: {error}") from None
+        raise OtherKindError(f"{path} cannot be read as a file of {kind}: {error}") from None
     if not isinstance(fields, dict) or fields.get("format") != kind:
-        raise ValueError(f"{path} is not a file of {kind}")
+        raise OtherKindError(f"{path} is not a file of {kind}")
     _check_version(path, kind, version, fields)
     return fields
 

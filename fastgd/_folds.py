@@ -10,6 +10,7 @@ from operator import add
 import numpy as np
 
 from fastgd import _check
+from fastgd._arrays import check_one_target
 from fastgd._moments import Moments, moments_of
 from fastgd._problem import Problem, explain_non_finite
 
@@ -37,8 +38,7 @@ def given_folds(folds: Sequence[Moments], y: object, sample_weight: object) -> l
             raise TypeError(f"{name} must not be given where X is moments, which hold it")
     if len(folds) < 2:
         raise ValueError(f"X must be moments of at least 2 folds; got {len(folds)}")
-    if not folds[0].single_target:
-        raise ValueError(f"X must be moments of one target, from 1-D y; got {folds[0].n_targets}")
+    check_one_target("X must be moments of one target, from 1-D y", folds[0].targets)
     for other in folds[1:]:
         folds[0].check_alike(other)
     return list(folds)

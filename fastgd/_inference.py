@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from fastgd._arrays import check_one_target
 from fastgd._coordinates import CONSTANT, literal
 from fastgd._design import ROUNDING, design_root, scaled
 from fastgd._moments import Moments
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from fastgd._result import FitResult
 
 LEVEL = 0.95
+
+ROOM = 22  # for the name of y
 
 # Residuals below this part of the target's squares have few digits left.
 _FEW_DIGITS = 1e-12
@@ -59,6 +62,8 @@ class Inference:
         `df_residual` is `n_samples` less the rank of the design. Samples of weight 0 count.
     notes : tuple of str
         Sentences on what limits the numbers.
+    target : str
+        How the table calls y.
     """
 
     names: tuple[str, ...]
@@ -81,12 +86,14 @@ class Inference:
     n_iter: int
     stop_reason: str
     notes: tuple[str, ...]
+    target: str = "y"
 
     def __repr__(self) -> str:
         """The table."""
         kind = " (uncentered)" if self.is_uncentred else ""
+        target = self.target if len(self.target) <= ROOM else f"{self.target[: ROOM - 3]}..."
         pairs = [
-            ("Dep. Variable:", "y", f"R-squared{kind}:", f"{self.r_squared:.3f}"),
+            ("Dep. Variable:", target, f"R-squared{kind}:", f"{self.r_squared:.3f}"),
             ("Method:", self.method, f"Adj. R-squared{kind}:", f"{self.adjusted_r_squared:.3f}"),
             ("No. Observations:", str(self.n_samples), "F-statistic:", f"{self.f_value:.4g}"),
             ("Df Residuals:", str(self.df_residual), "Prob (F):", f"{self.f_p_value:.3g}"),
@@ -167,8 +174,7 @@ def _moments_for(result: FitResult, given: Moments | None) -> Moments:
             'strategy="moments", or give summary(fastgd.Moments.of(X, y, sample_weight))'
         )
     scalar = not isinstance(result.coef, np.ndarray)
-    if not moments.single_target:
-        raise ValueError(f"moments must be of one target, from 1-D y; got {moments.n_targets}")
+    check_one_target("moments must be of one target, from 1-D y", moments.targets)
     if moments.one_dimensional != scalar or moments.n_features != np.size(result.coef):
         raise ValueError(
             f"moments must be of the {'1-D X' if scalar else f'{np.size(result.coef)} features'} "

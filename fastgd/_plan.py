@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastgd._arrays import check_one_target
 from fastgd._costs import moments_cost, reads_before_moments
 from fastgd._fit import opened
 from fastgd._moments import Moments, moments_of
@@ -15,6 +16,8 @@ from fastgd._outlook import MOST_EPOCHS, outlook
 from fastgd._problem import Problem
 from fastgd._reads import BlockReads
 from fastgd._settings import Settings, check_settings
+
+ONE_TARGET = "y must be 1-D, one target"
 
 
 @dataclass(frozen=True, repr=False)
@@ -84,7 +87,9 @@ class Plan:
             *self._rows_of_reads(),
             ('strategy="auto" would be', self.strategy, self.strategy_auto),
         ]
-        title = f"Plan for {self.n_samples:,} samples of {self.n_features:,} features"
+        n, d = self.n_samples, self.n_features
+        title = f"Plan for {n:,} sample{'s' * (n > 1)} of {d:,} feature{'s' * (d > 1)}"
+        title += ', method="gd"'
         if self.reduction == "sum":
             title += ', reduction="sum"'
         lines = [f"{name:<34}{mine:>22}{auto:>22}" for name, mine, auto in rows]
@@ -151,21 +156,21 @@ def plan(
     >>> y = X @ [1, 2, 3] + rng.standard_normal(1000)
     >>> plan = fastgd.plan(X, y)
     >>> plan
-    Plan for 1,000 samples of 3 features
+    Plan for 1,000 samples of 3 features, method="gd"
     ...
     >>> fastgd.fit(X, y, learning_rate=plan.best_learning_rate).n_iter == plan.epochs
     True
     """
     settings = check_settings({**locals(), "method": "gd"})
     with opened(X, y, sample_weight, settings, missing) as source:
-        if source.targets:
-            raise ValueError(f"y must be 1-D, one target; got {source.targets[0]} targets")
+        check_one_target(ONE_TARGET, source.targets)
         moments, size = moments_and_size(source, settings)
     return forecast(moments, size, settings)
 
 
 def forecast(moments: Moments, size: int | None, settings: Settings) -> Plan:
     """The plan for data of which there are these moments, and which take so many bytes."""
+    check_one_target(ONE_TARGET, moments.targets)
     with np.errstate(over="ignore", invalid="ignore"):  # as in `fit`
         auto = outlook(moments, settings, standardise=True)
         mine = outlook(moments, settings, standardise=False)

@@ -10,7 +10,7 @@ import pytest
 
 import fastgd
 from fastgd.cli import main
-from fastgd.commands import COMMANDS, bench
+from fastgd.commands import COMMANDS, _machine, bench
 from fastgd.commands.cells import CELLS
 
 NOTEBOOK = """\
@@ -47,6 +47,12 @@ def without(monkeypatch):
             monkeypatch.setitem(sys.modules, name, None)
 
     return hide
+
+
+@pytest.mark.parametrize(("n", "words"), [(1, ", 1 CPU"), (2, ", 2 CPUs")])
+def test_the_machine_in_words(n, words, monkeypatch):
+    monkeypatch.setattr(_machine, "available_cpus", lambda: n)
+    assert _machine.in_words().endswith(words)
 
 
 def error_of(argv, capsys):

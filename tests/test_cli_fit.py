@@ -19,6 +19,7 @@ from fastgd.sources import _rows, array_files
 pa = pytest.importorskip("pyarrow")
 from pyarrow import csv, feather, parquet  # noqa: E402
 
+from fastgd.commands import _reading  # noqa: E402
 from fastgd.commands.fit import _METHODS  # noqa: E402
 
 N = 1000
@@ -123,6 +124,21 @@ class TestFit:
         assert main(["fit", named, "--target", "delay", "--json"]) == 0
         assert list(json.loads(capsys.readouterr().out)["coef"]) == ["a", "s", "b"]
 
+    def test_names_of_features_may_have_spaces_between_them(self, arrays, tmp_path, capsys):
+        X, y, _ = arrays
+        path = write(pa.table({"delay": y, "a": X[:, 0], " b": X[:, 1]}), tmp_path / "data.csv")
+        for text, names in (("a , a", None), (" a", ["a"]), ("a, b", ["a", " b"])):
+            argv = ["fit", str(path), "--target", "delay", "--features", text, "--json"]
+            if names is None:
+                assert "got 'a' twice" in error_of(argv, capsys)
+            else:
+                assert main(argv) == 0
+                assert list(json.loads(capsys.readouterr().out)["coef"]) == names
+
+    def test_the_summary_has_the_name_of_the_target(self, named, arrays, capsys):
+        assert main(["fit", named, "--target", "delay"]) == 0
+        assert re.search(r"^Dep\. Variable: +delay ", capsys.readouterr().out, re.M)
+
     @pytest.mark.parametrize(
         "options",
         [
@@ -145,11 +161,12 @@ class TestFit:
         assert ("without the penalty" in str(report["notes"])) == ("alpha" in options)
 
     def test_warns_in_one_line(self, named, capsys):
-        options = ["--learning-rate", "1e-3", "--max-iter", "2"]
-        assert main(["fit", named, "--target", "delay", *options]) == 0
-        told = capsys.readouterr().err
-        assert told.startswith("fastgd: warning: after 2 epochs")
-        assert told.count("\n") == 1
+        for number, words in ((1, "1 epoch "), (2, "2 epochs ")):
+            options = ["--learning-rate", "1e-3", "--max-iter", str(number)]
+            assert main(["fit", named, "--target", "delay", *options]) == 0
+            told = capsys.readouterr().err
+            assert told.startswith(f"fastgd: warning: after {words}the loss")
+            assert told.count("\n") == 1
 
     def test_leaves_missing_values_out(self, arrays, tmp_path, capsys):
         gaps = [None if 300 <= i < 600 or i == 7 else float(i) for i in range(N)]
@@ -167,6 +184,19 @@ class TestFit:
         shown = capsys.readouterr().err
         assert "100 %" in shown
         assert shown.endswith("\r\033[K")
+
+    def test_leaves_an_index_of_pandas_out(self, arrays, tmp_path, capsys):
+        frame = pytest.importorskip("pandas").DataFrame(arrays[0], columns=["a", "b"])
+        frame = frame.assign(delay=arrays[1]).iloc[1:]
+        path, model = str(tmp_path / "data.parquet"), str(tmp_path / "model.json")
+        frame[frame.a > -1].to_parquet(path)
+        assert main(["fit", path, "--target", "delay", "-o", model]) == 0
+        assert fastgd.load(model).feature_names == ("a", "b")
+        capsys.readouterr()
+        assert main(["predict", model, path]) == 0
+        found = np.array(capsys.readouterr().out.split(), float)
+        expected = fastgd.load(model).predict(arrays[0][1:][frame.a > -1])
+        assert found == pytest.approx(expected, rel=1e-12)
 
 
 class TestPredict:
@@ -201,6 +231,177 @@ class TestPredict:
         assert sorted(os.listdir(tmp_path)) == sorted([*before, "other.csv"])
 
 
+class TestSeveralFiles:
+    """A folder, or a pattern that no shell has replaced."""
+
+    @pytest.fixture(params=["folder", "pattern"])
+    def many(self, request, arrays, tmp_path):
+        (tmp_path / "many").mkdir()
+        table = table_of(arrays)
+        for number, rows in enumerate((slice(0, 350), slice(350, 351), slice(351, N))):
+            kind = (".parquet", ".csv", ".feather")[number]
+            part = table.slice(rows.start, rows.stop - rows.start)
+            write(part, tmp_path / f"many/2024-{number}{kind}")
+        return str(tmp_path / ("many" if request.param == "folder" else "many/2024-*"))
+
+    def test_are_one(self, many, arrays, tmp_path, capsys):
+        X, y, s = arrays
+        options = ["--target", "delay", "--features", "a,b", "--weight", "s"]
+        model = str(tmp_path / "model.json")
+        assert main(["fit", many, *options, "-o", model]) == 0
+        result, expected = fastgd.load(model), fastgd.fit(X, y, sample_weight=s)
+        assert result.coef == pytest.approx(expected.coef, rel=1e-6)
+        assert main(["predict", model, many, "-o", str(tmp_path / "out.npy")]) == 0
+        found = np.load(tmp_path / "out.npy")
+        assert found == pytest.approx(result.predict(X), rel=1e-12)
+        capsys.readouterr()
+        assert main(["plan", many, *options, "--json"]) == 0
+        plan = json.loads(capsys.readouterr().out)
+        assert plan["n_samples"] == N
+        assert plan["epochs_auto"] == fastgd.plan(X, y, sample_weight=s).epochs_auto
+
+    def test_are_folded_as_one(self, many, arrays, capsys):
+        options = ["--target", "delay", "--features", "a,b", "--weight", "s"]
+        assert main(["cv", many, *options, "--cv", "7", "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        expected = fastgd.cross_validate(
+            *arrays[:2], sample_weight=arrays[2], cv=7, alpha=[0.0, 0.001, 0.01, 0.1, 1.0, 10.0]
+        )
+        assert [row["mse"] for row in found["settings"]] == pytest.approx(expected.mean)
+
+    def test_are_not_written(self, many, tmp_path, capsys):
+        model = str(tmp_path / "model.json")
+        assert main(["fit", many, "--target", "delay", "-o", model]) == 0
+        (tmp_path / "last.json").symlink_to(tmp_path / "many/2024-1.csv")
+        before = (tmp_path / "many/2024-1.csv").read_bytes()
+        capsys.readouterr()
+        for argv in (
+            ["predict", model, many, "-o", str(tmp_path / "many/2024-1.csv")],
+            ["fit", many, "--target", "delay", "-o", str(tmp_path / "last.json")],
+        ):
+            assert "it is what is read" in error_of(argv, capsys)
+        assert (tmp_path / "many/2024-1.csv").read_bytes() == before
+
+    def test_have_the_same_columns(self, many, tmp_path, capsys):
+        write(pa.table({"delay": [1.0], "a": [1.0], "s": [1.0]}), tmp_path / "many/2024-9.csv")
+        assert "2024-9.csv has no column 'b'" in error_of(["fit", many, "--target", "s"], capsys)
+
+    def test_are_no_arrays(self, tmp_path, capsys):
+        for name in ("x.npy", "y.npy"):
+            np.save(tmp_path / name, np.arange(3.0))
+        told = error_of(["fit", str(tmp_path / "*.npy")], capsys)
+        assert "*.npy: one file of arrays is read at a time; got 2" in told
+        assert "holds no files of data" in error_of(["fit", str(tmp_path / "*.csv")], capsys)
+        assert "holds no files of data" in error_of(["fit", str(tmp_path)], capsys)
+
+
+class TestSeveralTargets:
+    @pytest.fixture(params=[1, 2])
+    def path(self, request, arrays, tmp_path):
+        X, y, _ = arrays
+        np.savez(tmp_path / "data.npz", X=X, y=np.column_stack([y, -y])[:, : request.param])
+        return str(tmp_path / "data.npz")
+
+    def test_are_fitted(self, path, arrays, tmp_path, capsys):
+        assert main(["fit", path, "-o", str(tmp_path / "model.json")]) == 0
+        printed = capsys.readouterr().out
+        assert "Note: statistics are of one target" in printed
+        result = fastgd.load(tmp_path / "model.json")
+        for name, row in (("const", result.intercept), ("x1", result.coef[0])):
+            (line,) = (line for line in printed.splitlines() if line.startswith(name))
+            assert np.array(line.split()[1:], float) == pytest.approx(row, abs=1e-4)
+        one = fastgd.fit(*arrays[:2])
+        assert result.coef[:, 0] == pytest.approx(one.coef, rel=1e-6)
+
+    @pytest.mark.parametrize("kind", [".csv", ".parquet", ".arrow", None])
+    def test_are_predicted(self, path, kind, arrays, tmp_path, capsys):
+        model, out = str(tmp_path / "model.json"), tmp_path / f"out{kind}"
+        assert main(["fit", path, "-o", model]) == 0
+        expected = fastgd.load(model).predict(arrays[0])
+        capsys.readouterr()
+        assert main(["predict", model, path, *([] if kind is None else ["-o", str(out)])]) == 0
+        printed = capsys.readouterr().out
+        if kind is None:
+            found = np.array([line.split(",") for line in printed.splitlines()], float)
+        else:
+            read = {".parquet": parquet.read_table, ".csv": csv.read_csv}
+            table = read.get(kind, feather.read_table)(out)
+            assert table.column_names == ["prediction1", "prediction2"][: expected.shape[1]]
+            found = np.column_stack(table.columns)
+        assert found == pytest.approx(expected, rel=1e-12)
+
+    def test_are_told_in_json(self, path, tmp_path, capsys):
+        assert main(["fit", path, "--json", "-o", str(tmp_path / "model.json")]) == 0
+        report = json.loads(capsys.readouterr().out)
+        result = fastgd.load(tmp_path / "model.json")
+        assert report["coef"] == {"x1": result.coef[0].tolist(), "x2": result.coef[1].tolist()}
+        assert report["intercept"] == result.intercept.tolist()
+        assert report["standard_errors"] is report["r_squared"] is None
+        assert report["n_samples"] == N
+
+    def test_of_one_feature(self, path, arrays, capsys):
+        with np.load(path) as archive:
+            y = archive["y"]
+        np.savez(path, X=arrays[0][:, 0], y=y)
+        assert main(["fit", path, "--no-intercept"]) == 0
+        printed = capsys.readouterr().out
+        assert "const" not in printed
+        assert len(re.findall(r"^x1 .*$", printed, re.M)[0].split()) == 1 + y.shape[1]
+
+    @pytest.mark.parametrize("command", ["plan", "cv"])
+    def test_are_refused_at_once(self, path, command, capsys, monkeypatch):
+        reads = []
+        monkeypatch.setattr(_reading, "moments_and_size", lambda *_: reads.append(1))
+        line = error_of([command, path], capsys)
+        assert "data.npz, counting from row 0: y must be 1-D, one target; got" in line
+        assert not reads
+
+
+class TestWhatIsReadIsNotWritten:
+    LINKS = pytest.mark.parametrize("link", [os.symlink, os.link], ids=["symbolic", "hard"])
+
+    @pytest.fixture
+    def model(self, named, tmp_path):
+        assert main(["fit", named, "--target", "delay", "-o", str(tmp_path / "model.json")]) == 0
+        return str(tmp_path / "model.json")
+
+    def refused(self, argv, read, capsys):
+        capsys.readouterr()
+        with open(read, "rb") as file:
+            before = file.read()
+        assert f"it is what is read, {read}" in error_of(argv, capsys)
+        with open(read, "rb") as file:
+            assert file.read() == before
+
+    @LINKS
+    @pytest.mark.parametrize("at", [0, 1])
+    def test_by_fit(self, link, at, tmp_path, capsys):
+        x, y, out = (str(tmp_path / name) for name in ("x.npy", "y.npy", "model.json"))
+        np.save(x, np.arange(4.0))
+        np.save(y, np.arange(4.0) ** 2)
+        link((x, y)[at], out)
+        self.refused(["fit", x, y, "-o", out], (x, y)[at], capsys)
+
+    def test_by_predict(self, model, named, capsys, monkeypatch):
+        self.refused(["predict", model, named, "-o", named], named, capsys)
+        monkeypatch.chdir(os.path.dirname(named))
+        self.refused(["predict", model, named, "-o", os.path.basename(named)], named, capsys)
+
+    @LINKS
+    def test_by_predict_through_links(self, link, model, named, tmp_path, capsys):
+        for number, read in enumerate((model, named)):
+            out = str(tmp_path / f"out{number}.csv")
+            link(read, out)
+            self.refused(["predict", model, named, "-o", out], read, capsys)
+
+    def test_models_are_json(self, data, tmp_path, capsys, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        for out in (data[0], "model.pkl", "model"):
+            assert "models go to files that end in .json" in error_of(
+                ["fit", *data, "-o", out], capsys
+            )
+
+
 def test_plan_is_that_of_the_arrays(data, arrays, capsys):
     assert main(["plan", *data, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -211,7 +412,7 @@ def test_plan_is_that_of_the_arrays(data, arrays, capsys):
         assert value == (pytest.approx(expected[name]) if near else expected[name]), name
     assert main(["plan", *data]) == 0
     printed = capsys.readouterr().out
-    assert "Plan for 1,000 samples of 2 features" in printed
+    assert 'Plan for 1,000 samples of 2 features, method="gd"\n' in printed
     assert re.search(r'reads, strategy="moments" +1, costing', printed)
 
 
@@ -236,6 +437,9 @@ class TestErrors:
             (["--target", "arr"], "has no column 'arr'; it has delay, a, s, b"),
             (["--target", "delay", "--features", "a,c"], "has no column 'c'"),
             (["--target", "delay", "--weight", "w"], "has no column 'w'"),
+            (["--target", "delay", "--features", "a,delay"], "the target among them, 'delay'"),
+            (["--target", "delay", "--features", "a,s", "--weight", "s"], "the weight among them"),
+            (["--target", "delay", "--features", "a,b,a"], "got 'a' twice"),
             ([], "--target is needed"),
             (["--target", "delay", "--missing", "zero"], "invalid choice: 'zero'"),
             (["--target", "delay", "--learning-rate", "9"], "the descent diverged"),
@@ -253,7 +457,8 @@ class TestErrors:
     def test_of_a_text_column(self, arrays, kind, tmp_path, capsys):
         path = str(write(table_of(arrays, carrier=["UA"] * N), tmp_path / f"data{kind}"))
         line = error_of(["fit", path, *self.FIT], capsys)
-        assert "X must hold real numbers; column 'carrier' is of type string" in line
+        told = "X must hold real numbers; column 'carrier' is of type string; choose columns of "
+        assert f"{told}numbers with --features" in line
 
     @pytest.mark.parametrize("kind", ALL)
     def test_of_files_that_are_not_what_they_say(self, kind, tmp_path, capsys):
@@ -280,7 +485,8 @@ class TestErrors:
         path = tmp_path / f"data{kind}"
         assert "No such file" in error_of(["fit", str(path), *target], capsys)
         path.mkdir()
-        assert "Is a directory" in error_of(["fit", str(path), *target], capsys)
+        told = error_of(["fit", str(path), *target], capsys)
+        assert f"error: {path} holds no files of data, which end in" in told
 
     @pytest.mark.skipif(os.name == "nt", reason="rights of Unix")
     def test_of_rights(self, named, tmp_path, capsys):
@@ -302,14 +508,17 @@ class TestErrors:
     def test_of_models(self, named, tmp_path, capsys):
         model = tmp_path / "model.json"
         assert "No such file" in error_of(["predict", str(model), named], capsys)
-        model.write_text("{}")
-        assert "is not a file of fastgd.FitResult" in error_of(
-            ["predict", str(model), named], capsys
-        )
+        for content in (b"{}", b"a,b\n1,2\n", b"", b"\xff\x00"):
+            model.write_bytes(content)
+            told = error_of(["predict", str(model), named], capsys)
+            assert told.startswith(f"fastgd: error: {model} is not a model that fastgd fit wrote")
+        told = error_of(["predict", named, str(model)], capsys)
+        assert f"{named} is not a model that fastgd fit wrote; give the model, then the" in told
         fastgd.fit([1.0, 2.0, 4.0], [1.0, 2.0, 3.0]).save(model)
         model.write_text(model.read_text().replace('"version": 1', '"version": 2'))
-        assert "version 2 of fastgd.FitResult; this release reads up to 1: upgrade" in error_of(
-            ["predict", str(model), named], capsys
+        assert (
+            f"error: {model} is version 2 of fastgd.FitResult; this release reads up to 1: upgrade"
+            in error_of(["predict", str(model), named], capsys)
         )
 
     def test_of_arrays(self, tmp_path, capsys):

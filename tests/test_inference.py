@@ -257,6 +257,14 @@ class TestTable:
         table = fastgd.fit(X, y, method="gd", strategy="moments").summary()
         assert str(table) == repr(table) == GOLDEN
 
+    def test_has_the_name_of_the_target(self):
+        X, y, _ = read("norris")
+        table = fastgd.fit(X, y, method="gd", strategy="moments").summary()
+        for name, shown in (("delay", "delay"), ("n" * 22, "n" * 22), ("n" * 23, "n" * 19 + "...")):
+            line = f"Dep. Variable:{shown:>23}"
+            expected = GOLDEN.replace(f"Dep. Variable:{'y':>23}", line)
+            assert str(replace(table, target=name)) == expected
+
     def test_says_where_it_is_uncentred(self):
         X, y, _ = read("noint1")
         lines = str(fastgd.fit(X, y, fit_intercept=False, strategy="moments").summary())

@@ -11,7 +11,7 @@ import fastgd
 from fastgd._outlook import MOST_EPOCHS, _epochs, _Modes
 
 GOLDEN = """\
-Plan for 4 samples of 1 features
+Plan for 4 samples of 1 feature, method="gd"
 ------------------------------------------------------------------------------
 learning_rate                                   0.166667                "auto"
 largest that is stable                          0.333333

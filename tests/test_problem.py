@@ -7,6 +7,7 @@ import pytest
 from compare import fit_anyway
 from hypothesis import given
 from naive import least_squares
+from scipy.sparse import coo_array, csr_matrix
 from strategies import COPIED_1D, COPIED_2D, IN_PLACE_1D, IN_PLACE_2D, SMALL_SIZES, data_sets
 
 from fastgd import fit, mse_and_gradient
@@ -236,6 +237,12 @@ BAD = {
     "masked X": (MASKED, Y, None, TypeError, "X is a masked array"),
     "masked y": (X2, MASKED, None, TypeError, "y is a masked array"),
     "masked weights": (X2, Y, MASKED, TypeError, "sample_weight is a masked array"),
+    "sparse X": (
+        *(csr_matrix(X2), Y, None, TypeError),
+        r"^X is a sparse matrix; only dense arrays are taken: X\.toarray\(\)$",
+    ),
+    "sparse array": (coo_array(X2), Y, None, TypeError, r"X is a sparse.*: X\.toarray\(\)"),
+    "sparse y": (X2, csr_matrix(Y), None, TypeError, r"y is a sparse.*: y\.toarray\(\)"),
     "ragged X": ([[1.0], [2.0, 3.0], [4.0]], Y, None, ValueError, "X cannot be read as an array"),
     "ragged y": (X1, [1.0, [2.0], 3.0], None, ValueError, "y cannot be read as an array"),
     "no X": (None, Y, None, TypeError, "X must hold real numbers; got dtype object"),

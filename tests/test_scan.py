@@ -227,6 +227,59 @@ def test_columns_are_chosen_by_name(kind, arrays, tmp_path):
     assert result.coef == pytest.approx(fit(arrays[0][:, [2, 0]], arrays[1]).coef, rel=1e-9)
 
 
+WITH_SCHEMA = [kind for kind in TABLES if kind != ".csv"]
+
+
+class TestIndexOfPandas:
+    """Columns that pandas wrote an index to are features where they are named, and only there."""
+
+    @pytest.fixture(params=[None, "id"])
+    def table(self, request, arrays):
+        frame = pytest.importorskip("pandas").DataFrame(arrays[0], columns=NAMES)
+        frame["y"] = arrays[1]
+        frame.index = pytest.importorskip("pandas").Index(np.arange(N)[::-1] ** 2.0)
+        return pa.Table.from_pandas(frame.rename_axis(request.param))
+
+    @pytest.mark.parametrize("kind", WITH_SCHEMA)
+    def test_is_no_feature(self, kind, table, arrays, tmp_path):
+        assert len(table.column_names) == 5
+        result = fit(TABLES[kind](table, tmp_path, target="y"))
+        assert result.feature_names == NAMES
+        assert result.coef == pytest.approx(fit(*arrays[:2]).coef, rel=1e-9)
+
+    @pytest.mark.parametrize("kind", WITH_SCHEMA)
+    def test_is_one_by_name(self, kind, table, arrays, tmp_path):
+        index = table.column_names[-1]
+        data = TABLES[kind](table, tmp_path, target="y", features=["b", index])
+        result = fit(data)
+        assert result.feature_names == ("b", index)
+        X = np.column_stack([arrays[0][:, 1], np.arange(N)[::-1] ** 2.0])
+        assert result.coef == pytest.approx(fit(X, arrays[1]).coef, rel=1e-9)
+        assert result.predict(table) == pytest.approx(result.predict(X), rel=1e-12)
+        assert result.predict(table.slice(3, 2)) == pytest.approx(result.predict(X[3:5]), rel=1e-12)
+
+    def test_may_be_the_target_and_the_weight(self, table, arrays, tmp_path):
+        index = table.column_names[-1]
+        data = one(".parquet")(table, tmp_path, target=index, weight="y", features=["a"])
+        assert data.feature_names == ("a",)
+        assert one(".parquet")(table, tmp_path, target=index).feature_names == (*NAMES, "y")
+        by_weight = one(".parquet")(table, tmp_path, target="y", weight=index)
+        expected = fit(*arrays[:2], sample_weight=np.arange(N)[::-1] ** 2.0)
+        assert fit(by_weight).coef == pytest.approx(expected.coef, rel=1e-9)
+
+    def test_of_a_range_is_no_column(self, arrays, tmp_path):
+        pandas = pytest.importorskip("pandas")
+        frame = pandas.DataFrame(arrays[0], columns=NAMES)
+        data = one(".parquet")(pa.Table.from_pandas(frame), tmp_path, target="c")
+        assert data.feature_names == ("a", "b")
+
+    @pytest.mark.parametrize("told", [b"{", b"[]", b"{}", b'{"index_columns": 3}', b"\xff"])
+    def test_in_words_that_are_not_those_of_pandas(self, told, arrays, tmp_path):
+        table = as_table(*arrays).replace_schema_metadata({b"pandas": told})
+        data = one(".parquet")(table, tmp_path, target="y", weight="s")
+        assert data.feature_names == NAMES
+
+
 def test_a_dataset_goes_without_scan(arrays, tmp_path):
     data = pa.dataset.dataset(as_table(*arrays))
     assert fit(data, "y", sample_weight="s").coef == pytest.approx(
@@ -317,6 +370,24 @@ WRONG = {
     "feature": (of_words, {"features": ["a", "z"]}, ValueError, "has no column 'z'"),
     "weight": (of_words, {"weight": "z"}, ValueError, "has no column 'z'"),
     "features": (of_words, {"features": "ab"}, TypeError, "features must be a list of names"),
+    "target among them": (
+        of_words,
+        {"features": ["a", "y"]},
+        ValueError,
+        r"data\.parquet: features must not have the target among them, 'y'",
+    ),
+    "weight among them": (
+        of_words,
+        {"features": ["a", "s"], "weight": "s"},
+        ValueError,
+        r"data\.parquet: features must not have the weight among them, 's'",
+    ),
+    "twice": (
+        of_words,
+        {"features": ["a", "c", "a"]},
+        ValueError,
+        r"data\.parquet: features must be different columns; got 'a' twice",
+    ),
     "no features": (of_words, {"features": []}, ValueError, "has no column but"),
     "lacks": (second(lambda t: t.drop_columns(["b"])), {}, ValueError, "2.parquet has no column"),
     "text in second": (second(words), {}, TypeError, r"2\.parquet, counting from row 0: X must"),

@@ -112,3 +112,10 @@ def test_are_refused_where_there_is_room_for_one():
         fastgd.mse_and_gradient(X, Y, np.zeros(6))
     with pytest.raises(ValueError, match="one target"):
         fit(X, Y, strategy="moments").summary()
+    for read in (fastgd.plan, lambda X, y: fit(X, y, strategy="moments").summary()):
+        with pytest.raises(ValueError, match=r"of shape \(n_samples, 1\): give y\.ravel\(\)"):
+            read(X, Y[:, :1])
+    with pytest.raises(ValueError, match=r"of shape \(n_samples, 1\): give y\.ravel\(\)"):
+        fastgd.cross_validate([Moments.of(X, Y[:, :1])] * 2)
+    with pytest.raises(ValueError, match=r"got shape \(700, 1\): give y\.ravel\(\), or of a table"):
+        fastgd.mse_and_gradient(X, Y[:, :1], np.zeros(6))

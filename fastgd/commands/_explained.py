@@ -18,7 +18,9 @@ def explained(path: Path) -> Iterator[None]:
     except (DataError, ImportError) as error:  # which name it
         raise CommandError(str(error)) from None
     except OSError as error:
-        named = error.filename or path
-        raise CommandError(f"cannot read {named}: {error.strerror or error}") from None
+        if error.strerror is None:
+            raise CommandError(str(error)) from None
+        raise CommandError(f"cannot read {error.filename or path}: {error.strerror}") from None
     except (TypeError, ValueError, OverflowError) as error:
-        raise CommandError(f"{path}: {error}") from None
+        told = str(error)
+        raise CommandError(told if told.startswith(str(path)) else f"{path}: {told}") from None

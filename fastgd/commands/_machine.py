@@ -31,9 +31,10 @@ def available_cpus() -> int:
 def in_words() -> str:
     """Versions and CPUs, for the head of a report."""
     about = describe()
+    cpus = available_cpus()
     return (
         f"fastgd {about['fastgd']}, numpy {about['numpy']}, numba {about['numba']}, "
-        f"Python {about['python']}, {about['cpus']} CPUs"
+        f"Python {about['python']}, {cpus} CPU{'s' * (cpus > 1)}"
     )
 
 

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from fastgd.commands import CommandError
+
+
+def check_not_read(output: Path | None, inputs: Iterable[Path | None]) -> None:
+    """Raise if what is to be written is one of the files that are read, by whatever name."""
+    for path in inputs:
+        if output is not None and path is not None and _is_same(output, path):
+            raise CommandError(f"cannot write {output}: it is what is read, {path}")
+
+
+def _is_same(a: Path, b: Path) -> bool:
+    try:
+        return a.samefile(b)
+    except OSError:  # one of them is not there, or not to be seen: told where it is opened
+        return False
 
 
 @contextmanager

@@ -9,14 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fastgd import Moments
+from fastgd._arrays import CHOOSE, check_one_target
 from fastgd._blocks import as_block
 from fastgd._missing import CHOICES
-from fastgd._plan import moments_and_size
+from fastgd._plan import ONE_TARGET, moments_and_size
 from fastgd._settings import Settings
 from fastgd.commands import CommandError, count
+from fastgd.commands._data import Data
 from fastgd.commands._explained import explained
 from fastgd.sources._rows import Batch, DataError, Roles
-from fastgd.sources.files import ARRAYS, DataFile, open_file
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,8 +25,8 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data",
         type=Path,
-        help=".parquet, .feather, .arrow or .csv; .npz with arrays X, y and sample_weight, if "
-        "any; or an .npy file of X",
+        help=".parquet, .feather, .arrow or .csv, or a folder or a quoted pattern of them; .npz "
+        "with arrays X, y and sample_weight, if any; or an .npy file of X",
     )
     parser.add_argument("y", type=Path, nargs="?", help="an .npy file of y, beside one of X")
     parser.add_argument("--target", metavar="NAME", help="the column to predict")
@@ -47,19 +48,22 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def open_arguments(args: argparse.Namespace) -> tuple[DataFile, Roles]:
+def open_arguments(args: argparse.Namespace) -> tuple[Data, Roles]:
     """The data of a command line, and the roles of its columns."""
-    with explained(args.data):
-        data = open_file(args.data, args.y)
-    if args.data.suffix.lower() not in ARRAYS and args.target is None:
+    data = Data(args.data, args.y)
+    if data.names is not None and args.target is None:
         raise CommandError(f"--target is needed: which column of {args.data} to predict")
-    return data, Roles(args.target, args.features, args.weight)
+    features = args.features
+    if features is not None:  # "a, b" has a space to look at, unless it is one of the name
+        known = data.names or ()
+        features = tuple(name if name in known else name.strip() for name in features)
+    return data, Roles(args.target, features, args.weight)
 
 
-def read_moments(args: argparse.Namespace) -> tuple[Moments, int]:
+def read_moments(args: argparse.Namespace, *, one_target: bool = False) -> tuple[Moments, int]:
     """The moments of all data from one read, batch by batch, and the bytes fit() would read."""
     data, roles = open_arguments(args)
-    total = _Total(args)
+    total = _Total(args, one_target)
     with explained(args.data):
         for batch in with_progress(data, roles):
             total.add(batch)
@@ -73,7 +77,7 @@ def read_folds(args: argparse.Namespace, n_folds: int) -> list[Moments]:
     if n_folds > n_rows:
         raise CommandError(f"--cv {n_folds} needs as many rows; {args.data} has {n_rows}")
     borders = [n_rows * fold // n_folds for fold in range(n_folds + 1)]
-    folds = [_Total(args) for _ in range(n_folds)]
+    folds = [_Total(args, one_target=True) for _ in range(n_folds)]
     with explained(args.data):
         for batch in with_progress(data, roles):
             for fold, total in enumerate(folds):
@@ -84,8 +88,8 @@ def read_folds(args: argparse.Namespace, n_folds: int) -> list[Moments]:
 class _Total:
     """The moments of batches, summed as they come: memory is that of two."""
 
-    def __init__(self, args: argparse.Namespace) -> None:
-        self._args = args
+    def __init__(self, args: argparse.Namespace, one_target: bool) -> None:
+        self._args, self._one_target = args, one_target
         self._moments: Moments | None = None
         self.n_bytes = 0  # of the arrays that the batches become
 
@@ -96,7 +100,7 @@ class _Total:
         return self._moments
 
     def add(self, batch: Batch) -> None:
-        found = _read(batch, self._args)
+        found = _read(batch, self._args, self._one_target)
         if found is not None:
             moments, n_bytes = found
             self._moments = moments if self._moments is None else self._moments + moments
@@ -107,7 +111,7 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(text.split(","))
 
 
-def _read(batch: Batch, args: argparse.Namespace) -> tuple[Moments, int] | None:
+def _read(batch: Batch, args: argparse.Namespace, one_target: bool) -> tuple[Moments, int] | None:
     """The moments of some rows, and the bytes of their arrays; None if all are left out."""
     if batch.y is None:
         raise CommandError(f"{args.data} has no y to fit; see fastgd {args.command} --help")
@@ -115,16 +119,19 @@ def _read(batch: Batch, args: argparse.Namespace) -> tuple[Moments, int] | None:
         block = as_block(batch.X, batch.y, batch.weight, args.missing)
         if block is None:
             return None
+        if one_target:
+            check_one_target(ONE_TARGET, block.targets)
         moments, n_bytes = moments_and_size(block, Settings(n_threads=args.threads))
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         told = str(error).replace('missing="drop"', "--missing drop")
+        told = told.replace(CHOOSE, "choose columns of numbers with --features")
         raise DataError(f"{batch.where}: {told}") from None
     return moments, n_bytes or 0
 
 
-def with_progress(data: DataFile, roles: Roles) -> Iterator[Batch]:
+def with_progress(data: Data, roles: Roles) -> Iterator[Batch]:
     """The batches of `data`, with a bar on standard error if people see it."""
-    batches = data.batches(roles, 0)
+    batches = data.batches(roles)
     if not sys.stderr.isatty():
         yield from batches
         return

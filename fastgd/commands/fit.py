@@ -7,6 +7,7 @@ import json
 import sys
 import warnings
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,16 @@ import numpy as np
 import fastgd
 from fastgd import FitResult, Inference
 from fastgd._settings import check_settings
-from fastgd.commands import Subparsers, count, told
-from fastgd.commands._output import replacing
+from fastgd.commands import CommandError, Subparsers, count, told
+from fastgd.commands._coefficients import NOTE, coefficients, named_coefficients
+from fastgd.commands._data import files_read
+from fastgd.commands._output import check_not_read, replacing
 from fastgd.commands._reading import add_data_arguments, read_moments
 from fastgd.methods import METHODS
 
 # Batches need the data themselves, which are read once.
 _METHODS = ("auto", *(name for name in METHODS if name != "sgd"))
+SUFFIX = ".json"  # of models
 _OPTIONS = ("method", "alpha", "l1_ratio", "momentum", "learning_rate", "max_iter", "tol")
 
 
@@ -34,7 +38,9 @@ def add_parser(subparsers: Subparsers) -> None:
         "a summary.",
     )
     add_data_arguments(parser)
-    parser.add_argument("-o", "--output", type=Path, metavar="PATH", help="write the model here")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="PATH", help=f"write the model here: {SUFFIX}"
+    )
     parser.add_argument("--method", choices=_METHODS, default="auto", help="(auto)")
     parser.add_argument("--alpha", type=float, default=0.0, metavar="A", help="penalty (0)")
     parser.add_argument(
@@ -48,12 +54,20 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read, fit, write and print."""
+    if args.output is not None and args.output.suffix.lower() != SUFFIX:
+        raise CommandError(f"{args.output}: models go to files that end in {SUFFIX}")
+    check_not_read(args.output, (*files_read(args.data), args.y))
     with nullcontext() if args.output is None else replacing(args.output) as file:
         result = _fit(args)
         if file is not None:
             result.save(file)
+    if np.ndim(result.intercept):  # statistics are of a single target
+        print(json.dumps(_report(result), indent=1) if args.json else coefficients(result))
+        return 0
     summary = result.summary()
-    print(json.dumps(_report(result, summary), indent=1) if args.json else summary)
+    summary = replace(summary, target=args.target or summary.target)
+    report = {**_report(result), **_statistics(summary)}
+    print(json.dumps(report, indent=1) if args.json else summary)
     return 0
 
 
@@ -71,24 +85,30 @@ def _fit(args: argparse.Namespace) -> FitResult:
     return result
 
 
-def _report(result: FitResult, summary: Inference) -> dict[str, Any]:
-    coef = np.atleast_1d(result.coef).tolist()
-    names = result.feature_names or [f"x{j + 1}" for j in range(len(coef))]
+def _report(result: FitResult) -> dict[str, Any]:
+    names, coef = named_coefficients(result)
     return {
-        "coef": dict(zip(names, coef, strict=True)),
-        "intercept": result.intercept,
-        "standard_errors": dict(
-            zip(summary.names, map(finite, summary.standard_errors.tolist()), strict=True)
-        ),
-        "notes": summary.notes,
+        "coef": dict(zip(names, coef.tolist(), strict=True)),
+        "intercept": np.asarray(result.intercept).tolist(),
+        "standard_errors": None,
+        "notes": (NOTE,),
         "method": result.method,
         "loss": result.loss,
-        "r_squared": finite(summary.r_squared),
-        "n_samples": summary.n_samples,
+        "r_squared": None,
+        "n_samples": None if result.moments is None else result.moments.n_samples,
         "n_iter": result.n_iter,
         "converged": result.converged,
         "stop_reason": str(result.stop_reason),
         "learning_rate": finite(result.learning_rate),
+    }
+
+
+def _statistics(summary: Inference) -> dict[str, Any]:
+    errors = map(finite, summary.standard_errors.tolist())
+    return {
+        "standard_errors": dict(zip(summary.names, errors, strict=True)),
+        "notes": summary.notes,
+        "r_squared": finite(summary.r_squared),
     }
 
 

@@ -16,9 +16,9 @@ def add_parser(subparsers: Subparsers) -> None:
     """Declare the arguments."""
     parser = subparsers.add_parser(
         "plan",
-        help="forecast learning rates and epochs for a file of data",
+        help="forecast learning rates and epochs of plain descent on a file of data",
         description="Which learning rates are stable for a file of data, and how many epochs a "
-        "fit takes.",
+        "fit by plain gradient descent (--method gd, which is not the default) takes.",
     )
     add_data_arguments(parser)
     parser.add_argument("--tol", type=float, default=1e-10, metavar="T", help="(1e-10)")
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
                 "n_threads": args.threads,
             }
         )
-    moments, size = read_moments(args)
+    moments, size = read_moments(args, one_target=True)
     with told():
         found = forecast(moments, size, settings)
     print(json.dumps(asdict(found), indent=1) if args.json else found)

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastgd
+from fastgd._files import OtherKindError
 from fastgd.commands import CommandError, Subparsers
+from fastgd.commands._data import Data, files_read
 from fastgd.commands._explained import explained
-from fastgd.commands._output import replacing
+from fastgd.commands._output import check_not_read, replacing
 from fastgd.commands._reading import with_progress
 from fastgd.sources._rows import Roles
-from fastgd.sources.files import ARRAYS, DataFile, open_file
 
 COLUMN = "prediction"
 SUFFIXES = (".parquet", ".feather", ".arrow", ".csv", ".npy")
@@ -43,42 +45,60 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read, predict and write."""
-    with explained(args.model):
-        model = fastgd.load(args.model)
-    with explained(args.data):
-        data = open_file(args.data)
-    with _destination(args.output) as write:
+    check_not_read(args.output, (args.model, *files_read(args.data)))
+    model = _load(args.model)
+    data = Data(args.data)
+    with _destination(args.output, _columns(model)) as write:
         for predicted in _predictions(model, data, args.data):
             write(predicted)
     return 0
 
 
-def _predictions(model: fastgd.FitResult, data: DataFile, path: Path) -> Iterator[NDArray[Any]]:
-    """Batch by batch; what goes wrong with the data is told, what does in writing passes by."""
+def _load(path: Path) -> fastgd.FitResult:
     with explained(path):
-        for batch in with_progress(data, Roles(features=_features(model, path))):
+        try:
+            return fastgd.load(path)
+        except OtherKindError:
+            raise CommandError(
+                f"{path} is not a model that fastgd fit wrote; give the model, then the data"
+            ) from None
+
+
+def _predictions(model: fastgd.FitResult, data: Data, path: Path) -> Iterator[NDArray[Any]]:
+    """Batch by batch; what goes wrong with the data is told, what does in writing passes by."""
+    features = None if data.names is None else model.feature_names
+    with explained(path):
+        for batch in with_progress(data, Roles(features=features)):
             yield np.atleast_1d(model.predict(batch.X))
 
 
-def _features(model: fastgd.FitResult, path: Path) -> tuple[str, ...] | None:
-    return None if path.suffix.lower() in ARRAYS else model.feature_names
+def _columns(model: fastgd.FitResult) -> list[str]:
+    """A column a target, with a number where y had two axes."""
+    targets = np.shape(model.intercept)
+    return [f"{COLUMN}{k + 1}" for k in range(*targets)] if targets else [COLUMN]
 
 
 @contextmanager
-def _destination(path: Path | None) -> Iterator[Write]:
+def _destination(path: Path | None, columns: list[str]) -> Iterator[Write]:
     """Where predictions go, block by block."""
     if path is None:
-        yield lambda block: sys.stdout.writelines(f"{value!r}\n" for value in block.tolist())
+        yield _print
         return
     kind = path.suffix.lower()
     if kind not in SUFFIXES:
         raise CommandError(f"{path}: predictions go to files that end in {', '.join(SUFFIXES)}")
-    with replacing(path) as file, (_npy if kind == ".npy" else _arrow)(file, kind) as write:
+    make = _npy if kind == ".npy" else partial(_arrow, kind=kind, columns=columns)
+    with replacing(path) as file, make(file) as write:
         yield write
 
 
+def _print(block: NDArray[Any]) -> None:
+    rows = block.reshape(len(block), -1).tolist()
+    sys.stdout.writelines(f"{','.join(map(repr, row))}\n" for row in rows)
+
+
 @contextmanager
-def _npy(file: Path, kind: str) -> Iterator[Write]:
+def _npy(file: Path) -> Iterator[Write]:
     """Block by block; the header, which NumPy pads so that the length may grow, is put last."""
     shape: tuple[int, ...] = (0,)
     descr: Any = "<f8"
@@ -103,7 +123,7 @@ def _put_header(out: BinaryIO, descr: Any, shape: tuple[int, ...]) -> None:
 
 
 @contextmanager
-def _arrow(file: Path, kind: str) -> Iterator[Write]:
+def _arrow(file: Path, kind: str, columns: list[str]) -> Iterator[Write]:
     try:
         import pyarrow as pa
         import pyarrow.csv
@@ -113,8 +133,12 @@ def _arrow(file: Path, kind: str) -> Iterator[Write]:
             f"writing {kind} files needs pyarrow: python -m pip install 'fastgd[arrow]'"
         ) from None
     makers = {".parquet": pa.parquet.ParquetWriter, ".csv": pa.csv.CSVWriter}
-    schema = pa.schema([(COLUMN, pa.float64())])
+    schema = pa.schema([(name, pa.float64()) for name in columns])
+
+    def batch_of(block: NDArray[Any]) -> pa.RecordBatch:
+        values = block.astype(np.float64).reshape(len(block), -1)
+        parts = [pa.array(np.ascontiguousarray(column)) for column in values.T]
+        return pa.record_batch(parts, schema=schema)
+
     with makers.get(kind, pa.ipc.new_file)(str(file), schema) as writer:
-        yield lambda block: writer.write_batch(
-            pa.record_batch([pa.array(block.astype(np.float64))], schema=schema)
-        )
+        yield lambda block: writer.write_batch(batch_of(block))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
@@ -124,9 +125,17 @@ def rows_of_batch(n_columns: int) -> int:
     return min(ROWS, max(LEAST_ROWS, NUMBERS // max(n_columns, 1)))
 
 
-def check_names(path: object, names: Sequence[str], wanted: Sequence[str]) -> None:
-    """Raise unless each column that is wanted is there, and once."""
-    for name in wanted:
+def check_names(path: object, names: Sequence[str], roles: Roles) -> None:
+    """Raise unless each column that is wanted is there, once, and for one thing."""
+    features = roles.features or ()
+    for name, number in Counter(features).items():
+        if number > 1:
+            raise DataError(f"{path}: features must be different columns; got {name!r} twice")
+    others = {"target": roles.target, "weight": roles.weight}
+    for what, column in others.items():
+        if column in features:
+            raise DataError(f"{path}: features must not have the {what} among them, {column!r}")
+    for name in (*features, *(column for column in others.values() if column is not None)):
         found = names.count(name)
         if found == 0:
             raise DataError(f"{path} has no column {name!r}; it has {', '.join(names)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -43,6 +44,8 @@ class Table(NamedTuple):
         The table of the rows from the first number to before the second.
     whole : callable or None
         All columns as one array, where their library has them so, or makes it as well as we.
+    hidden : tuple of Column
+        Those that were the index of a frame of pandas: none of the columns, unless by name.
     """
 
     columns: tuple[Column, ...]
@@ -50,6 +53,7 @@ class Table(NamedTuple):
     one_dimensional: bool
     rows: Callable[[int, int], Table]
     whole: Callable[[], NDArray[Any]] | None = None
+    hidden: tuple[Column, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...] | None:
@@ -69,7 +73,7 @@ def float_dtype(dtype: np.dtype[Any] | None) -> np.dtype[Any] | None:
     return SINGLE if dtype.kind == "f" and dtype.itemsize <= SINGLE.itemsize else DOUBLE
 
 
-def as_matrix(name: str, table: Table) -> NDArray[Any]:
+def as_matrix(name: str, table: Table, hint: str = "") -> NDArray[Any]:
     """The table as an array: float32 if all of its columns are, else float64.
 
     Columns stay contiguous. A single series gives a 1-D array.
@@ -84,7 +88,7 @@ def as_matrix(name: str, table: Table) -> NDArray[Any]:
         if column.dtype is None:
             which = f"its values are of type {column.kind}"
             if not table.one_dimensional:
-                which = f"column {column.name!r} is of type {column.kind}"
+                which = f"column {column.name!r} is of type {column.kind}{hint}"
             raise TypeError(f"{name} must hold real numbers; {which}")
         dtypes.append(column.dtype)
     if table.one_dimensional:
@@ -104,21 +108,28 @@ def select(name: str, table: Table, names: Sequence[str]) -> Table:
     Raises
     ------
     ValueError
-        If one is missing or is there twice.
+        If one is missing or is there twice, or a name is.
     """
-    found = [column.name for column in table.columns]
-    if tuple(found) == tuple(names):
+    if tuple(column.name for column in table.columns) == tuple(names):
         return table
+    columns = (*table.columns, *table.hidden)
+    found = [column.name for column in columns]
     missing = [wanted for wanted in names if wanted not in found]
     if missing:
         listed = ", ".join(map(repr, missing[:5])) + (", ..." if len(missing) > 5 else "")
         raise ValueError(f"{name} lacks the column{'s' * (len(missing) > 1)} {listed}")
-    for wanted in names:
+    for wanted, number in Counter(names).items():
+        if number > 1:
+            raise ValueError(
+                f"{name} must have the same columns as in fit, in their order: {number} of them "
+                f"are called {wanted!r}"
+            )
         if found.count(wanted) > 1:
             raise ValueError(f"{name} has more than one column {wanted!r}")
     rows = table.rows
     return table._replace(
-        columns=tuple(table.columns[found.index(wanted)] for wanted in names),
+        columns=tuple(columns[found.index(wanted)] for wanted in names),
         rows=lambda start, stop: select(name, rows(start, stop), names),
         whole=None,
+        hidden=(),
     )

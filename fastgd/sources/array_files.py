@@ -50,6 +50,9 @@ class ArrayFiles:
         """The number of rows."""
         return self.n_rows or 0
 
+    def features(self, roles: Roles) -> None:
+        """Columns have no names."""
+
     def batches(self, roles: Roles, first: int) -> Iterator[Batch]:
         """The batches from number `first` on."""
         self._check(roles)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from typing import Any
 
@@ -21,15 +22,26 @@ def as_table(value: object) -> Table | None:
     return _table(value) if isinstance(value, (pa.Table, pa.RecordBatch)) else None
 
 
+def index_names(schema: pa.Schema) -> frozenset[str]:
+    """The columns that were the index of a frame of pandas, by what it wrote to the schema."""
+    try:
+        found = json.loads((schema.metadata or {})[b"pandas"])["index_columns"]
+        return frozenset(name for name in found if isinstance(name, str))  # a range is a dict
+    except (KeyError, TypeError, ValueError):
+        return frozenset()
+
+
 def _table(table: pa.Table | pa.RecordBatch) -> Table:
+    index = index_names(table.schema)
+    columns = [
+        _column(field, values) for field, values in zip(table.schema, table.columns, strict=True)
+    ]
     return Table(
-        columns=tuple(
-            _column(field, values)
-            for field, values in zip(table.schema, table.columns, strict=True)
-        ),
+        columns=tuple(column for column in columns if column.name not in index),
         n_rows=table.num_rows,
         one_dimensional=False,
         rows=lambda start, stop: _table(table.slice(start, stop - start)),
+        hidden=tuple(column for column in columns if column.name in index),
     )
 
 

@@ -13,6 +13,7 @@ import pyarrow.dataset
 import pyarrow.parquet
 
 from fastgd.sources._rows import Batch, Roles, check_names, naming, rows_of_batch
+from fastgd.sources.arrow import index_names
 
 # Bytes of a column of a Parquet file read at a time.
 PAGES = 2**20
@@ -25,22 +26,26 @@ class TableFile:
         self.path = path
         with naming(path):
             self._kind: _Kind = _KINDS.get(path.suffix.lower(), _IPC)(path)
-        self.names: tuple[str, ...] | None = tuple(self._kind.names)
+        self._know()
+
+    def _know(self) -> None:
+        self._names, self._index = self._kind.schema.names, index_names(self._kind.schema)
+        self.names: tuple[str, ...] | None = tuple(self._names)
         self.n_rows = self._kind.n_rows
 
     def count(self) -> int:
         """The number of rows; a CSV file is read for it."""
         if self.n_rows is None:
-            columns, length = self._kind.names[:1], rows_of_batch(1)
+            columns, length = self._names[:1], rows_of_batch(1)
             with naming(self.path):
                 self.n_rows = sum(part.num_rows for part in self._kind.read(columns, length, 0))
         return self.n_rows
 
     def batches(self, roles: Roles, first: int) -> Iterator[Batch]:
         """The batches from number `first` on."""
-        features = self._features(roles)
-        columns = self._columns(roles)
-        check_names(self.path, self._kind.names, columns)
+        roles = roles._replace(features=self.features(roles))
+        check_names(self.path, self._names, roles)
+        features, columns = list(roles.features or ()), self._columns(roles)
         length = rows_of_batch(len(columns))
         start = first * length
         with naming(self.path), closing(self._kind.read(columns, length, start)) as parts:
@@ -50,7 +55,9 @@ class TableFile:
                     for name in (roles.target, roles.weight)
                 )
                 where = f"{self.path}, counting from row {start}"
-                yield Batch(table.select(features), y, weight, where, start)
+                # Without what pandas wrote: an index that is among the features is one of them.
+                X = table.select(features).replace_schema_metadata()
+                yield Batch(X, y, weight, where, start)
                 start += table.num_rows
 
     def n_batches(self, roles: Roles) -> int | None:
@@ -58,13 +65,15 @@ class TableFile:
         length = rows_of_batch(len(self._columns(roles)))
         return None if self.n_rows is None else -(-self.n_rows // length)
 
-    def _features(self, roles: Roles) -> list[str]:
+    def features(self, roles: Roles) -> tuple[str, ...]:
+        """The columns of X: those that are chosen, or all but y, weights and an index of pandas."""
         if roles.features is not None:
-            return list(roles.features)
-        return [name for name in self._kind.names if name not in (roles.target, roles.weight)]
+            return roles.features
+        others = {roles.target, roles.weight, *self._index}
+        return tuple(name for name in self._names if name not in others)
 
     def _columns(self, roles: Roles) -> list[str]:
-        columns = self._features(roles)
+        columns = list(self.features(roles))
         others = [name for name in (roles.target, roles.weight) if name is not None]
         return columns + [name for name in dict.fromkeys(others) if name not in columns]
 
@@ -73,7 +82,7 @@ _Parts: TypeAlias = "Generator[pa.RecordBatch, None, None]"
 
 
 class _Kind(Protocol):
-    names: list[str]
+    schema: pa.Schema
     n_rows: int | None
 
     def read(self, columns: Sequence[str], length: int, start: int) -> _Parts:
@@ -85,7 +94,7 @@ class _Parquet:
     def __init__(self, path: Path) -> None:
         self._path = path
         with pa.parquet.ParquetFile(path) as file:
-            self.names: list[str] = file.schema_arrow.names
+            self.schema = file.schema_arrow
             self.n_rows: int | None = file.metadata.num_rows
             groups = range(file.metadata.num_row_groups)
             self._groups = [file.metadata.row_group(group).num_rows for group in groups]
@@ -109,7 +118,7 @@ class _CSV:
         self._path = path
         self.n_rows: int | None = None
         with pa.csv.open_csv(path) as reader:
-            self.names: list[str] = reader.schema.names
+            self.schema = reader.schema
 
     def read(self, columns: Sequence[str], length: int, start: int) -> _Parts:
         options = pa.csv.ConvertOptions(include_columns=columns)
@@ -127,10 +136,10 @@ class _IPC:
             self._is_stream = file.size() > 0 and file.read(6) != b"ARROW1"
             file.seek(0)
             if self._is_stream:
-                self.names: list[str] = pa.ipc.open_stream(file).schema.names
+                self.schema = pa.ipc.open_stream(file).schema
                 return
             reader = pa.ipc.open_file(file)
-            self.names = reader.schema.names
+            self.schema = reader.schema
             batches = map(reader.get_batch, range(reader.num_record_batches))
             self.n_rows = sum(batch.num_rows for batch in batches)
 
@@ -180,7 +189,7 @@ class TableStream(TableFile):
         self.path = Path(f"the {type(data).__name__}")
         self.is_read_once = isinstance(data, pa.RecordBatchReader)
         self._kind = _Stream(data)
-        self.names, self.n_rows = tuple(self._kind.names), self._kind.n_rows
+        self._know()
 
 
 class _Stream:
@@ -188,7 +197,7 @@ class _Stream:
 
     def __init__(self, data: pa.dataset.Dataset | pa.RecordBatchReader) -> None:
         self._data = data
-        self.names: list[str] = data.schema.names
+        self.schema = data.schema
 
     def read(self, columns: Sequence[str], length: int, start: int) -> _Parts:
         if isinstance(self._data, pa.RecordBatchReader):

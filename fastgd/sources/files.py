@@ -32,6 +32,10 @@ class DataFile(Protocol):
         """The number of rows."""
         ...
 
+    def features(self, roles: Roles) -> tuple[str, ...] | None:
+        """The columns of X: those that are chosen, or all that are for nothing else."""
+        ...
+
     def batches(self, roles: Roles, first: int) -> Iterator[Batch]:
         """The batches from number `first` on."""
         ...

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from glob import glob
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from fastgd.sources._rows import Batch, DataError, Roles, check_names
 from fastgd.sources.array_files import ArrayFiles
-from fastgd.sources.files import ARRAYS, TABLES, DataFile, open_file
+from fastgd.sources.files import ARRAYS, DataFile, open_file
+from fastgd.sources.paths import paths_of
 
 Name: TypeAlias = "str | os.PathLike[str]"
 
@@ -36,7 +36,8 @@ def scan(
         The column to predict; beside an .npy file of X, that of y. An .npz file has arrays X, y
         and, if any, sample_weight.
     features : iterable of str, optional
-        The columns to predict it from; all others by default.
+        The columns to predict it from; by default all others, less those that pandas wrote an
+        index to.
     weight : str or path, optional
         The column, or the .npy file, of sample weights.
 
@@ -78,7 +79,7 @@ def scan(
         from fastgd.sources.arrow_files import TableStream
 
         return Scan([TableStream(data)], *_columns(target, features, weight))
-    paths = _paths(data)
+    paths = paths_of(data)
     if paths[0].suffix.lower() not in ARRAYS:
         return Scan([open_file(path) for path in paths], *_columns(target, features, weight))
     if features is not None:
@@ -120,17 +121,14 @@ class Scan:
         self.n_rows = sum(known) if len(known) == len(counts) else None
 
     def _with_features(self, names: tuple[str, ...]) -> Roles:
-        target, features, weight = self._roles
-        if target is None:
+        if self._roles.target is None:
             raise DataError(f"target must name a column: one of {', '.join(names)}")
-        if features is None:
-            features = tuple(name for name in names if name not in (target, weight))
-        if not features:
+        roles = self._roles._replace(features=self._files[0].features(self._roles))
+        if not roles.features:
             raise DataError(f"{self._files[0].path} has no column but {', '.join(names)}")
         for file in self._files:
-            wanted = [*features, target, *([] if weight is None else [weight])]
-            check_names(file.path, file.names or (), wanted)
-        return Roles(target, features, weight)
+            check_names(file.path, file.names or (), roles)
+        return roles
 
     @property
     def identity(self) -> tuple[str, ...]:
@@ -166,29 +164,6 @@ def _columns(target: object, features: Iterable[str] | None, weight: object) -> 
         raise TypeError(f"features must be a list of names, got {features!r}")
     names = None if features is None else tuple(features)
     return (Roles(target, names, weight),)  # type: ignore[arg-type]
-
-
-def _paths(data: Any) -> list[Path]:
-    if isinstance(data, (list, tuple)):
-        if not data:
-            raise DataError("data must be at least one file; got none")
-        return [Path(path) for path in data]
-    if not isinstance(data, (str, os.PathLike)):
-        raise TypeError(
-            "data must be a path, a list of paths or a pyarrow Dataset; "
-            f"got {type(data).__name__}: fastgd.fit takes other data as they are"
-        )
-    path = Path(data)
-    if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in TABLES)
-        found = [file for file in found if not file.name.startswith((".", "_"))]
-    elif any(mark in str(path) for mark in "*?[") and not path.exists():
-        found = [Path(name) for name in sorted(glob(str(path), recursive=True))]
-    else:
-        return [path]
-    if not found:
-        raise FileNotFoundError(f"{path} holds no files of data, which end in {', '.join(TABLES)}")
-    return found
 
 
 def _identity(file: DataFile) -> str:
