@@ -163,7 +163,7 @@ class FitResult:
             try:
                 import matplotlib.pyplot as plt
             except ImportError:
-                raise ImportError("plot() needs matplotlib: pip install matplotlib") from None
+                raise ImportError("plot() needs matplotlib: pip install 'fastgd[plot]'") from None
             _, ax = plt.subplots()
         elif not hasattr(ax, "set_yscale"):
             raise TypeError(f"ax must be matplotlib axes; got {_check.describe(ax)}")
