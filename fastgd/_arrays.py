@@ -60,7 +60,7 @@ def is_in_place(X: Floats) -> bool:
     item, (n_samples, n_features) = X.itemsize, X.shape
     if n_features == 1 or columns == item:
         return rows % item == 0 and rows >= n_features * item
-    if n_samples == 1 or rows == item:
+    if rows == item:
         return columns % item == 0 and columns >= n_samples * item
     return False
 

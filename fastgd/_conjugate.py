@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,6 +24,9 @@ from fastgd.methods import Method, Tuning, load_method
 
 # Plain steps come first where the moments of the sample cost more reads than this.
 CHEAP_SAMPLE = 16.0
+# They end early where, after so many, the gradient falls so slowly that what is asked for would
+# take more than so many times the steps that are left. (Its fall can become faster.)
+LEAST_PLAIN, PATIENCE = 30, 1.5
 
 Stage = tuple[int, Callable[[], Preconditioner]]
 
@@ -47,8 +51,13 @@ def descend_conjugate(
         judge = _judge(objective, settings, source, preconditioner)
         tuning = Tuning(preconditioner.trial, precondition=preconditioner.apply)
 
-        def watch_on(epoch: int, point: Point, before: float, done: int = done) -> Any:
-            return watch(done + epoch, point, before)
+        is_slow = _outlook(point, settings, limit)
+
+        def watch_on(
+            epoch: int, point: Point, before: float, done: int = done, is_slow: Any = is_slow
+        ) -> Any:
+            slow = StopReason.MAX_ITER if is_slow(epoch, point) else None
+            return watch(done + epoch, point, before) or slow
 
         descent = descend(
             objective,
@@ -70,6 +79,29 @@ def descend_conjugate(
     epsilon = rounding_unit(objective, source, settings)
     point = shortest(read, objective, point, preconditioner, epsilon, source, settings)
     return descent._replace(last=point, losses=losses), judge
+
+
+def _outlook(start: Point, settings: Settings, limit: int) -> Callable[[int, Point], bool]:
+    """Whether a stage of at most `limit` steps, which another follows, is better ended."""
+    falls = [_log_square(start)]
+    accuracy = max(settings.tol, float(np.finfo(np.float64).eps))
+
+    def is_slow(epoch: int, point: Point) -> bool:
+        falls.append(min(falls[-1], _log_square(point)))
+        if limit >= settings.max_iter or epoch < LEAST_PLAIN:
+            return False
+        if min(start.loss, point.loss) <= 0.0:
+            return False
+        asked = falls[0] + math.log(accuracy * point.loss / start.loss)
+        a_step = (falls[epoch // 2] - falls[epoch]) / (epoch - epoch // 2)
+        return falls[epoch] - asked > PATIENCE * (limit - epoch) * a_step
+
+    return is_slow
+
+
+def _log_square(point: Point) -> float:
+    square = float(np.vdot(point.gradient, point.gradient))
+    return math.log(square) if square > 0.0 else -math.inf
 
 
 def _at_once(

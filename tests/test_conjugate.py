@@ -135,6 +135,22 @@ class TestStages:
         assert 5 < result.n_iter < 15
         assert excess(X, y, result) < 1e-8
 
+    @pytest.mark.parametrize(("condition", "slow"), [(1e6, True), (10.0, False)])
+    def test_plain_steps_end_early_where_they_gain_little(self, monkeypatch, condition, slow):
+        monkeypatch.setattr(_conjugate, "best_sample", lambda n, d, _: Sample(10 * d, 300.0, 330.0))
+        X, y = bowl(condition, n=4000, d=200)
+        result = fit(X, y, strategy="stream")
+        assert result.converged
+        assert ("preconditioned" in result.strategy) == slow
+        assert result.n_iter <= 150
+        assert excess(X, y, result) < 1e-8
+
+    @pytest.mark.parametrize("tol", [0.0, 1e-10])
+    def test_plain_steps_reach_a_loss_of_nothing(self, monkeypatch, tol):
+        monkeypatch.setattr(_conjugate, "best_sample", lambda n, d, _: Sample(10 * d, 300.0, 330.0))
+        X, _ = bowl(1e3, n=1000, d=100)
+        assert fit_anyway(X, np.zeros(1000), strategy="stream", tol=tol).loss == 0.0
+
     def test_and_alone_where_there_are_few_rows(self, backend):
         rng = np.random.default_rng(0)
         X = rng.standard_normal((40, 30))

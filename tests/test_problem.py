@@ -48,6 +48,12 @@ class TestUsedInPlace:
 
 
 class TestCopiedOnce:
+    def test_a_single_row_whose_features_lie_apart(self, dtype):
+        X = np.arange(6, dtype=dtype)[np.newaxis, ::2]
+        value = mse_and_gradient(X, np.ones(1, dtype), np.ones(3))
+        assert not np.shares_memory(as_problem(X, np.ones(1)).X, X)
+        assert value.gradient.tolist() == [0.0, 20.0, 40.0]
+
     @pytest.mark.parametrize("layout", COPIED_2D, ids=named)
     def test_two_dimensions(self, layout, dtype, rng):
         values = rng.standard_normal((7, 3)).astype(dtype)
