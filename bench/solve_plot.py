@@ -88,7 +88,16 @@ def _name(axes: Axes, found: dict[str, Attempt]) -> None:
         if a is None or a.seconds is None or a.excess is None:
             continue
         place = (a.seconds, max(a.excess, LEAST_EXCESS))
-        axes.annotate(name, place, (0, 9), textcoords="offset points", ha="center", fontsize=8)
+        axes.annotate(
+            name,
+            place,
+            (0, 9),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
+            zorder=4,
+        )
 
 
 def _dress(axes: Axes, title: str) -> None:
