@@ -33,7 +33,7 @@ SAMPLE_BYTES = 64 << 20
 # Moments of more features are collected only when asked for: they take d^2 doubles.
 MOST_FEATURES = 4096
 
-# Exact moments cost 2 to 6 times as much as double ones: ``python -m bench.accuracy --cost``.
+# Exact moments cost 2 to 8 times as much as double ones: ``python -m bench.accuracy --cost``.
 # They are collected unasked where the largest variance inflation of a column is more than this.
 # The coefficients' error in double is about that inflation times the rounding unit, where a QR
 # decomposition of X has its root: up to 1e4, no more than 2 or 3 digits apart, of 12 (measured on
