@@ -146,7 +146,7 @@ def fit(
         Relative to the sum of absolute terms, losses and gradients err by less than 1e-12 and
         1e-6. "exact" collects moments whose products are exact and whose sums have some 30 digits,
         and "cg" solves in the same arithmetic: right to the last digits wherever float64 data
-        determine coefficients at all. It takes 2 to 6 times as long as double moments, and
+        determine coefficients at all. It takes 2 to 8 times as long as double moments, and
         cannot stream. "auto" is "double"; if the default method then finds the columns so close to
         sums of each other that float64 moments leave too few digits (a variance inflation of 1e4,
         of float32 columns 1e9), it reads the data once more, exactly.
