@@ -9,7 +9,7 @@ Digits are ``-log10`` of the largest relative error of a coefficient, 15 at most
   oracle are normal equations in float64, refined until residuals taken in float64 say no more.
 * ``--cost``: what exact moments take, in double ones, of 120 MB.
 
-``--readme`` puts the tables made into README.md.
+``--readme`` puts the tables made into bench/README.md.
 """
 
 from __future__ import annotations
@@ -274,7 +274,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--cost", action="store_true", help="instead, what exact moments take")
     parser.add_argument("--seconds", type=float, default=2.0, help="a row of --cost, at least; 2")
     parser.add_argument("--json", metavar="PATH")
-    parser.add_argument("--readme", action="store_true", help="put the table into README.md")
+    parser.add_argument("--readme", action="store_true", help="put the table into bench/README.md")
     args = parser.parse_args(argv)
     if args.large:
         name, rows = "accuracy-large", large_table(args.scale)

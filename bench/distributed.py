@@ -210,7 +210,7 @@ def at_large(features: list[int], costs: Costs, bytes_a_second: float) -> list[d
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """The tables for README.md."""
+    """The tables for bench/README.md."""
     return "\n".join([*_measured(report["measured"]), *_at_large(report)])
 
 
@@ -281,7 +281,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--features", nargs="*", type=int, default=[16, 100])
     parser.add_argument("--rounds", type=int, default=3, help="of timing; 3")
     parser.add_argument("--json", metavar="PATH")
-    parser.add_argument("--readme", action="store_true", help="put the tables into README.md")
+    parser.add_argument("--readme", action="store_true", help="put the tables into bench/README.md")
     args = parser.parse_args(argv)
     cluster = distributed.LocalCluster(
         n_workers=WORKERS,

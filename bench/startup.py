@@ -2,7 +2,7 @@
 
 From ``import fastgd`` to the end of the fit, with the import of numba apart: with no compiled code
 on disk, with what that first process left there, and the same fit once more. Medians of some
-rounds, each with a cache of its own. ``--readme`` puts the table into README.md.
+rounds, each with a cache of its own. ``--readme`` puts the table into bench/README.md.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def seconds(cache: str, order: str, n: int, d: int) -> list[float]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--readme", action="store_true", help="put the table into README.md")
+    parser.add_argument("--readme", action="store_true", help="put the table into bench/README.md")
     args = parser.parse_args()
     imports, lines = [], []
     for order, n, d in SHAPES:

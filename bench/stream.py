@@ -192,7 +192,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--only", nargs="*", choices=CONTESTANTS, default=list(CONTESTANTS))
     parser.add_argument("--folder", type=Path, help="on the disk to be measured; the system's own")
     parser.add_argument("--json", action="store_true", help="print JSON at the end, too")
-    parser.add_argument("--readme", action="store_true", help="put the table into README.md")
+    parser.add_argument("--readme", action="store_true", help="put the table into bench/README.md")
     parser.add_argument("--run", choices=CONTESTANTS, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.run:

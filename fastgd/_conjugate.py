@@ -92,7 +92,7 @@ def _outlook(start: Point, settings: Settings, limit: int) -> Callable[[int, Poi
             return False
         if min(start.loss, point.loss) <= 0.0:
             return False
-        asked = falls[0] + math.log(accuracy * point.loss / start.loss)
+        asked = falls[0] + math.log(accuracy) + math.log(point.loss) - math.log(start.loss)
         a_step = (falls[epoch // 2] - falls[epoch]) / (epoch - epoch // 2)
         return falls[epoch] - asked > PATIENCE * (limit - epoch) * a_step
 

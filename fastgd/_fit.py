@@ -97,8 +97,8 @@ def fit(
     eta0, power_t : float, default 0.01, 0.25
         For the schedules.
     momentum : float, optional
-        Of "momentum" and "nesterov", below 1; 0.9 by default, the best for the spectrum with
-        ``learning_rate="auto"``.
+        Of "momentum" and "nesterov", below 1; other methods refuse it. 0.9 by default, the best
+        for the spectrum with ``learning_rate="auto"``.
     alpha, l1_ratio : float, default 0.0
         The penalty, as in scikit-learn's ElasticNet. The intercept carries none. A penalty on
         sizes (`l1_ratio` above 0) is taken by proximal steps, which give exact zeros.

@@ -93,7 +93,7 @@ def _as_array(X: ArrayLike) -> NDArray[Any]:
 def _yields_batches(X: object) -> bool:
     """Whether this is what `fastgd.fit` reads in batches."""
     if isinstance(X, (list, tuple)):
-        return len(X) > 0 and isinstance(X[0], tuple)
+        return len(X) > 0 and isinstance(X[0], tuple) and hasattr(X[0][0], "shape")
     return (
         isinstance(X, Iterator)
         or callable(X)

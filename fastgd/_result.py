@@ -116,7 +116,8 @@ class FitResult:
                 object.__setattr__(self, name, own)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        # Pickles of before did not say what the penalty was.
+        self.__dict__.update({"alpha": math.nan, "l1_ratio": math.nan, **state})
         self.__post_init__()  # pickles do not keep that arrays are read-only
 
     def __repr__(self) -> str:

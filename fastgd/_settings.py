@@ -113,7 +113,8 @@ def _check_together(s: Settings) -> None:
         )
     if s.momentum is not None and not method.MOMENTUM:
         raise ValueError(
-            f"method={s.method!r} has no momentum to set; use one of {_names(lambda m: m.MOMENTUM)}"
+            f"momentum cannot be set: the method would be {s.method!r}, which has none; give "
+            f"method as one of {_names(lambda m: m.MOMENTUM)}"
         )
     if s.method == "cg" and s.learning_rate is not None:
         raise ValueError('method="cg" finds its own steps: learning_rate must be "auto"')

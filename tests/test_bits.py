@@ -14,8 +14,10 @@ from naive import evaluate
 from shapes import FEW_SHAPES, SHAPES, use_small_groups
 
 from fastgd import Moments, fit, mse_and_gradient
+from fastgd._arrays import aligned_empty
 from fastgd._problem import Problem, as_problem
 from fastgd._threads import Team
+from fastgd.backends import numba as numba_backend
 from fastgd.backends.numba import _choice, _columns, _emit, _kernels
 from fastgd.backends.numba._assemble import Kernel
 from fastgd.backends.numba._choice import choose_kernel, pass_rows
@@ -155,6 +157,16 @@ class TestOfOnePass:
         found = {bits(X, y, weight, predicting=True, n_threads=n) for n in THREADS}
         assert len(found) == 1
 
+    @pytest.mark.parametrize("precision", ["double", "single"])
+    @pytest.mark.parametrize("n", [1, 70, N_ROWS])
+    def test_whatever_was_in_scratch(self, n, precision, monkeypatch):
+        for shape in FEW_SHAPES:
+            X, y, weight = shape.data(n)
+            expected = bits(X, y, weight, precision=precision)
+            with monkeypatch.context() as patch:
+                patch.setattr(numba_backend, "aligned_empty", all_nan)
+                assert bits(X, y, weight, precision=precision) == expected, shape
+
     def test_are_those_of_the_right_answer(self):
         # What is the same everywhere is no use if it is wrong.
         for shape in FEW_SHAPES:
@@ -197,6 +209,12 @@ class TestOfOnePass:
         assert backward == in_order
         assert len(ran) >= 2  # of many features the moments take two
         assert min(ran) > 2
+
+
+def all_nan(size):
+    room = aligned_empty(size)
+    room[...] = np.nan
+    return room
 
 
 def at_offset(values, offset):

@@ -411,6 +411,14 @@ class TestMoments:
         ):
             result.summary()
 
+    def test_a_pickle_of_before_knows_of_no_penalty(self, data):
+        result = fastgd.fit(*data, alpha=0.5)
+        state = {k: v for k, v in vars(result).items() if k not in ("alpha", "l1_ratio")}
+        again = object.__new__(type(result))
+        again.__setstate__(state)
+        assert np.isnan(again.alpha)
+        assert any("penalty" in note for note in again.summary().notes)
+
     def test_results_and_tables_are_pickled(self, data):
         result = fastgd.fit(*data, strategy="moments")
         table = pickle.loads(pickle.dumps(result)).summary()

@@ -258,6 +258,11 @@ class TestIndexOfPandas:
         assert result.predict(table) == pytest.approx(result.predict(X), rel=1e-12)
         assert result.predict(table.slice(3, 2)) == pytest.approx(result.predict(X[3:5]), rel=1e-12)
 
+    def test_is_one_where_it_was_selected(self, table, arrays):
+        index = table.column_names[-1]
+        for names in (("a", index), (index,)):
+            assert fit(table.select(names), arrays[1]).feature_names == names
+
     def test_may_be_the_target_and_the_weight(self, table, arrays, tmp_path):
         index = table.column_names[-1]
         data = one(".parquet")(table, tmp_path, target=index, weight="y", features=["a"])

@@ -79,9 +79,10 @@ FIT = [
     (
         "fit(X, Y, momentum=0.5)",
         ValueError,
-        "^method='cg' has no momentum to set; use one of 'momentum', 'nesterov'$",
+        "^momentum cannot be set: the method would be 'cg', which has none; give method as one of "
+        "'momentum', 'nesterov'$",
     ),
-    ("fit(X, Y, method='adam', momentum=0)", ValueError, "^method='adam' has no momentum to set"),
+    ("fit(X, Y, method='adam', momentum=0)", ValueError, "^momentum cannot be set: .* 'adam'"),
     ("fit(X, Y, momentum='much')", TypeError, "^momentum must be a real number.*got 'much'"),
     ("fit(X, Y, alpha=10**400)", ValueError, "^alpha must be finite and 0 or more, got 1000"),
     ("fit(X, Y, alpha=[1.0])", TypeError, r"^alpha must be a real number.* got \[1\.0\] \(list\)"),

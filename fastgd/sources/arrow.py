@@ -23,12 +23,18 @@ def as_table(value: object) -> Table | None:
 
 
 def index_names(schema: pa.Schema) -> frozenset[str]:
-    """The columns that were the index of a frame of pandas, by what it wrote to the schema."""
+    """The columns that were the index of a frame of pandas, by what it wrote to the schema.
+
+    But no column where some were chosen from the frame since: those were named.
+    """
     try:
-        found = json.loads((schema.metadata or {})[b"pandas"])["index_columns"]
-        return frozenset(name for name in found if isinstance(name, str))  # a range is a dict
+        frame = json.loads((schema.metadata or {})[b"pandas"])
+        index = {name for name in frame["index_columns"] if isinstance(name, str)}  # or a range
+        written = {column["field_name"] for column in frame["columns"]}
     except (KeyError, TypeError, ValueError):
         return frozenset()
+    names = set(schema.names)
+    return frozenset(index) if names == written and names != index else frozenset()
 
 
 def _table(table: pa.Table | pa.RecordBatch) -> Table:

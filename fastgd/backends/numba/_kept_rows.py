@@ -22,8 +22,9 @@ from fastgd.backends.numba._rows import ROWS_A_RUN, place_to_fetch
 # Rows are read as two streams far apart. One thread, float32 in main memory: 7 to 13 features were
 # read at 0.84 to 0.94 of the limit in one stream, and at 0.90 to 0.99 so. But rows longer than two
 # lines come faster in one, 1.03 to 1.1 times (24 to 32 features of float64, one thread and two), as
-# do rows of just one line if they have gaps and float64 is computed in: 16 features of float32 1.1
-# times in one thread and 1.05 to 1.3 times in two; with no gaps 0.98 to 1.05 times.
+# do rows of just one line with gaps, where float64 is computed in: 16 features of float32 1.1 times
+# in one thread and 1.05 to 1.3 times in two, 8 of float64 1.09 and 1.08 times. With no gaps, whose
+# order of sums is the same, these come 0.98 and 1.05 times as fast in one thread.
 MOST_STREAMS = 2
 # How far ahead rows with gaps between them are fetched, in bytes of their own: by 4096 and 8192
 # they took up to 1.15 times as long.

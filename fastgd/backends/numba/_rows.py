@@ -124,7 +124,7 @@ def add_row_blocks(
     w = b.bitcast(scratch.data, scalar.as_pointer())
     g = b.gep(w, [padded])
     sums = b.bitcast(b.gep(g, [padded]), emit.DOUBLE.as_pointer())
-    line = const(emit.LINE_BYTES // emit.size(emit.DOUBLE))
+    line = const(emit.LINE_BYTES // emit.size(emit.DOUBLE))  # between, as it was measured
     copies = b.bitcast(b.gep(sums, [b.add(padded, line)]), scalar.as_pointer())
 
     residuals = Residuals(context, b, signature, args, scalar, n_rows)
