@@ -2,7 +2,7 @@
 
 Numba compiles loops, and LLVM vectorises them as it sees fit; for rows of a few floats it does
 not see fit. The kernels beside this file therefore say which vectors they want. This module
-holds the words: loads, sums, and loops; `_exchange` those for transposing. All of it is plain LLVM
+holds the words: loads, sums, and loops; `_masked` and `_exchange` have more. All of it is plain LLVM
 IR, so that it runs on whatever LLVM compiles for.
 """
 
@@ -166,62 +166,10 @@ def load(b: Builder, pointer: Value, offset: Value, count: int, scalar: Any) -> 
     return b.load(address, align=size(scalar))
 
 
-def mask(b: Builder, there: Value, count: int) -> Value:
-    """Bits of a vector, set for the first `there` elements."""
-    kind = ir.VectorType(I64, count)
-    places = ir.Constant(kind, [const(i) for i in range(count)])
-    return b.icmp_signed("<", places, splat(b, there, count))
-
-
-def load_masked(
-    b: Builder, pointer: Value, offset: Value, count: int, bits: Value | None, scalar: Any
-) -> Value:
-    """`load`, of which only elements whose bits are set are read, and the rest are zero."""
-    if bits is None:
-        return load(b, pointer, offset, count, scalar)
-    kind = ir.VectorType(scalar, count)
-    address = b.bitcast(b.gep(pointer, [offset]), kind.as_pointer())
-    signature = ir.FunctionType(kind, [address.type, I32, bits.type, kind])
-    name = f"llvm.masked.load.v{count}{scalar.intrinsic_name}.p0"
-    function = cgutils.get_or_insert_function(b.module, signature, name)
-    return b.call(function, [address, ir.Constant(I32, size(scalar)), bits, zero(scalar, count)])
-
-
-def load_some(
-    b: Builder, pointer: Value, offset: Value, count: int, there: int, scalar: Any
-) -> Value:
-    """`load`, of which only the first `there` elements are read, and the rest are zero."""
-    width = min(count, 1 << (there - 1).bit_length())
-    bits = None
-    if there < width:
-        bit = ir.IntType(1)
-        bits = ir.Constant(ir.VectorType(bit, width), [bit(int(i < there)) for i in range(width)])
-    vector = load_masked(b, pointer, offset, width, bits, scalar)
-    if width < count:
-        rest = zero(scalar, width)
-        vector = pick(b, vector, rest, [min(i, width) for i in range(count)])
-    return vector
-
-
 def store(b: Builder, value: Value, pointer: Value, offset: Value) -> None:
     """A vector to any address."""
     address = b.bitcast(b.gep(pointer, [offset]), value.type.as_pointer())
     b.store(value, address, align=size(value.type.element))
-
-
-def store_masked(
-    b: Builder, value: Value, pointer: Value, offset: Value, bits: Value | None
-) -> None:
-    """`store`, of elements whose bits are set."""
-    if bits is None:
-        store(b, value, pointer, offset)
-        return
-    kind, scalar = value.type, value.type.element
-    address = b.bitcast(b.gep(pointer, [offset]), kind.as_pointer())
-    signature = ir.FunctionType(ir.VoidType(), [kind, address.type, I32, bits.type])
-    name = f"llvm.masked.store.v{kind.count}{scalar.intrinsic_name}.p0"
-    function = cgutils.get_or_insert_function(b.module, signature, name)
-    b.call(function, [value, address, ir.Constant(I32, size(scalar)), bits])
 
 
 def rows_apart(b: Builder, first: Value, distance: Value, number: int) -> list[Value]:

@@ -15,6 +15,7 @@ from numba.core import cgutils
 
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba import _exchange as exchange
+from fastgd.backends.numba import _masked as masked
 from fastgd.backends.numba._emit import Builder, Value, const
 from fastgd.backends.numba._residuals import Residuals
 from fastgd.backends.numba._rows import ROWS_A_RUN, place_to_fetch
@@ -99,7 +100,7 @@ def add_rows(
             for j in sorted({*range(0, d, emit.LINE_BYTES // size), d - 1}):
                 emit.prefetch_at(b, later, b.add(offset, const(j)))
             vectors = [
-                emit.load_some(b, X.data, b.add(offset, const(j)), count, d - j, stored)
+                masked.load_first(b, X.data, b.add(offset, const(j)), count, d - j, stored)
                 for j in firsts
             ]
             rows.append([emit.convert(b, vector, scalar) for vector in vectors])

@@ -9,6 +9,7 @@ from numba.core import cgutils
 
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba import _exchange as exchange
+from fastgd.backends.numba import _masked as masked
 from fastgd.backends.numba._emit import Builder, Value, const
 
 # Features of a row at a time: of float32, as they are stored, a register.
@@ -31,14 +32,14 @@ def add_remaining(
     if w is None and not by_columns:
         count = min(count, 1 << (signature.args[4].count - 1).bit_length())
     whole = b.sub(d, b.srem(d, const(count)))
-    rest = emit.mask(b, b.sub(d, whole), count)
+    rest = masked.mask_of(b, b.sub(d, whole), count)
     sums = emit.Accumulators(b, emit.DOUBLE, count, 1)
 
     def number(pointer: Value, index: Value) -> Value:
         return emit.convert(b, b.load(b.gep(pointer, [index])), emit.DOUBLE)
 
     def numbers(pointer: Value, at: Value, bits: Value | None, scalar: Any) -> Value:
-        loaded = emit.load_masked(b, pointer, at, count, bits, scalar)
+        loaded = masked.load(b, pointer, at, count, bits, scalar)
         return emit.convert(b, loaded, emit.DOUBLE)
 
     def features(i: Value, j: Value, bits: Value | None) -> Value:
@@ -72,9 +73,9 @@ def add_remaining(
         factor = emit.splat(b, sr, count)
 
         def add_gradient(j: Value, bits: Value | None) -> None:
-            before = emit.load_masked(b, out.data, j, count, bits, emit.DOUBLE)
+            before = masked.load(b, out.data, j, count, bits, emit.DOUBLE)
             after = emit.multiply_add(b, factor, features(i, j, bits), before)
-            emit.store_masked(b, after, out.data, j, bits)
+            masked.store(b, after, out.data, j, bits)
 
         for_features(add_gradient)
         emit.add_to_memory(b, emit.multiply(b, sr, r), out.data, d)

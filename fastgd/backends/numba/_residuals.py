@@ -8,6 +8,7 @@ from llvmlite import ir
 
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba import _exchange as exchange
+from fastgd.backends.numba import _masked as masked
 from fastgd.backends.numba._emit import Builder, Value, const
 
 # The first of neighbouring rows, or each row.
@@ -93,13 +94,13 @@ class Residuals:
     def _load(self, pointer: Value, rows: Rows, scalar: Any, bits: Value | None) -> Value:
         b = self._b
         if not isinstance(rows, list):
-            return emit.load_masked(b, pointer, rows, self._count, bits, scalar)
+            return masked.load(b, pointer, rows, self._count, bits, scalar)
         return emit.from_scalars(b, [b.load(b.gep(pointer, [row])) for row in rows])
 
     def _store(self, value: Value, pointer: Value, rows: Rows, bits: Value | None) -> None:
         b = self._b
         if not isinstance(rows, list):
-            emit.store_masked(b, value, pointer, rows, bits)
+            masked.store(b, value, pointer, rows, bits)
             return
         for i, row in enumerate(rows):
             b.store(b.extract_element(value, ir.Constant(emit.I32, i)), b.gep(pointer, [row]))

@@ -17,6 +17,7 @@ from numba.core import cgutils
 
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba import _exchange as exchange
+from fastgd.backends.numba import _masked as masked
 from fastgd.backends.numba._emit import Builder, Value, const
 from fastgd.backends.numba._lines import Lines
 from fastgd.backends.numba._residuals import Residuals
@@ -118,7 +119,7 @@ def add_row_blocks(
     # it adds to their gradient is left aside.
     last = b.sub(d, const(count))
     padded = b.select(has_tail, b.add(tail, const(count)), tail)
-    repeated = emit.mask(b, b.sub(padded, d), count)
+    repeated = masked.mask_of(b, b.sub(padded, d), count)
     # In scratch: coefficients, gradient, its sums, copies. Added to `out` at the end of each run,
     # the gradient of 550 to 1000 features cost a tenth of the speed.
     w = b.bitcast(scratch.data, scalar.as_pointer())

@@ -16,6 +16,7 @@ from numba.core import cgutils
 
 from fastgd.backends.numba import _emit as emit
 from fastgd.backends.numba import _exchange as exchange
+from fastgd.backends.numba import _masked as masked
 from fastgd.backends.numba._emit import Builder, Value, const
 from fastgd.backends.numba._residuals import Residuals
 
@@ -93,7 +94,7 @@ class Sweeps:
     def _masks(self, rows: int, surely: int, there: Value) -> list[Value | None]:
         """For each vector of a tile, which of its rows are there; None where all are."""
         starts = range(0, rows, self._count)
-        masks = [emit.mask(self._b, self._b.sub(there, const(i)), self._count) for i in starts]
+        masks = [masked.mask_of(self._b, self._b.sub(there, const(i)), self._count) for i in starts]
         return [
             None if i + self._count <= surely else m for i, m in zip(starts, masks, strict=True)
         ]
@@ -187,9 +188,7 @@ class Sweeps:
         b, count = self._b, self._count
         place = b.add(b.mul(j, self._stride), row)
         vectors = [
-            emit.load_masked(
-                b, self._X.data, b.add(place, const(i * count)), count, m, self._stored
-            )
+            masked.load(b, self._X.data, b.add(place, const(i * count)), count, m, self._stored)
             for i, m in enumerate(masks)
         ]
         return [emit.convert(b, vector, self._scalar) for vector in vectors]
