@@ -2,8 +2,8 @@
 
 Numba compiles loops, and LLVM vectorises them as it sees fit; for rows of a few floats it does
 not see fit. The kernels beside this file therefore say which vectors they want. This module
-holds the words: loads, sums, and loops; `_masked` and `_exchange` have more. All of it is plain LLVM
-IR, so that it runs on whatever LLVM compiles for.
+holds the words: loads, sums, and loops; `_masked` and `_exchange` have more. All of it is plain
+LLVM IR, so that it runs on whatever LLVM compiles for.
 """
 
 from __future__ import annotations
