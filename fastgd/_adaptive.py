@@ -35,11 +35,12 @@ class Adaptive:
         self._patience = settings.n_iter_no_change or PATIENCE
         self._swings = len(plan.method.init(start.params, plan.tuning)) > 0  # it has a state
         self._waited, self._gained, self._returns = 0, False, False
+        self._before = start.loss
         self.best = start
 
     def after(self, watch: Watch) -> Watch:
-        """`watch`, and then a look at the loss."""
-        return lambda epoch, point, before: watch(epoch, point, before) or self._judge(point)
+        """`watch`, told the loss that the step began at, and then a look at the loss."""
+        return lambda epoch, point, _: watch(epoch, point, self._before) or self._judge(point)
 
     def before(self, advance: Advance) -> Advance:
         """`advance`, from the best point where it is time for that."""
@@ -49,6 +50,7 @@ class Adaptive:
                 self._returns = False
                 point = self.best
                 state = self._plan.method.init(point.params, self._plan.tuning)
+            self._before = point.loss
             return advance(epoch, point, state)
 
         return resume

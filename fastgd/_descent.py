@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -61,11 +62,18 @@ def run(
             plan.convergence,
             settings.max_iter,
             watch if adaptive is None else adaptive.after(watch),
-            growth=GROWTH if settings.method == "gd" and adaptive is None else SWING,
+            growth=_growth(adaptive, settings),
         )
     if adaptive is not None and descent.stop_reason is not StopReason.DIVERGED:
         descent = descent._replace(last=min(descent.last, adaptive.best, key=lambda p: p.loss))
     return _settled(descent, objective, plan), plan.convergence
+
+
+def _growth(adaptive: Adaptive | None, settings: Settings) -> float:
+    """From where on a loss that rises diverges; never where steps are shortened for it."""
+    if adaptive is not None:
+        return math.inf
+    return GROWTH if settings.method == "gd" else SWING
 
 
 def _replay_of(
@@ -103,4 +111,7 @@ def _settled(descent: Descent, objective: Objective, plan: Plan) -> Descent:
     point = objective(plan.prox(last.params - rate * last.gradient, rate))
     if not point.loss <= last.loss:
         return descent
-    return descent._replace(last=point, losses=[*descent.losses[:-1], point.loss])
+    losses = descent.losses
+    if last.loss == losses[-1]:  # else it is the best of an earlier epoch
+        losses = [*losses[:-1], point.loss]
+    return descent._replace(last=point, losses=losses)

@@ -175,8 +175,8 @@ def fit(
         If an argument cannot be used, or the data hold NaN or infinity, or numbers so small that
         their squares underflow.
     DivergenceError
-        If the loss or a coefficient stops being finite or the loss keeps growing. It carries the
-        last finite result and a learning rate that would have worked.
+        If the loss or a coefficient stops being finite or, but with "adaptive", the loss keeps
+        growing. It carries the last finite result and a learning rate that would have worked.
     OverflowError
         If the data are finite but the sums of their products are not.
 

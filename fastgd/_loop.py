@@ -69,7 +69,8 @@ def descend(
     a loss that no longer falls ends the descent, and points after the best that are clearly worse
     are left out. The point returned is always finite.
 
-    A loss that has risen by the factor `growth` and goes on rising diverges.
+    A loss that has risen by the factor `growth` and goes on rising diverges; with infinity none
+    does that is finite.
     """
     point, previous = start, None
     best, best_epoch = start, 0
@@ -107,6 +108,6 @@ def descend(
 def _keeps_growing(losses: list[float], growth: float) -> bool:
     recent = losses[-GROWING_EPOCHS - 1 :]
     first = recent[0] if growth == GROWTH else losses[0]
-    if len(recent) <= GROWING_EPOCHS or recent[-1] <= growth * first:
+    if len(recent) <= GROWING_EPOCHS or not recent[-1] > growth * first:  # it may be inf * 0
         return False
     return all(later > earlier for earlier, later in pairwise(recent))

@@ -60,7 +60,8 @@ class FitResult:
         targets, and the penalties.
     loss_history : ndarray of shape (n_iter + 1,), float64
         The loss before the first step, and after each. With ``learning_rate="adaptive"``, and
-        with rows held out, the fit returns the best point, which need not be the last.
+        with rows held out, the fit returns the best point, which need not be the last; with a
+        penalty on sizes as well, `loss` may be a little lower than any here.
     grad_norm : float
         Euclidean norm of the gradient of the loss by `coef` and `intercept`; with a penalty on
         sizes, of its shortest subgradient.

@@ -51,10 +51,24 @@ class TestEnd:
     @pytest.mark.parametrize("method", METHODS)
     @pytest.mark.parametrize("eta0", [0.01, 0.4, 30.0])
     def test_is_the_best_point_passed(self, data, method, eta0):
-        for max_iter in (8, 17, 30, 60):
+        for max_iter in (*range(1, 12), 17, 30, 60):
             result = adaptive(data, method, eta0=eta0, max_iter=max_iter)
             assert result.loss == result.loss_history.min()
             assert result.n_iter == len(result.loss_history) - 1
+
+    @pytest.mark.parametrize("method", METHODS)
+    def test_is_the_best_point_however_long_the_loss_rises(self, data, method):
+        for max_iter in (12, 19, 30):
+            result = adaptive(data, method, eta0=1.5, max_iter=max_iter, n_iter_no_change=20)
+            assert result.n_iter == max_iter
+            assert result.loss == result.loss_history.min()
+
+    def test_leaves_the_losses_of_epochs_as_they_were(self, data):
+        seen = []
+        options = {"eta0": 0.1, "alpha": 0.1, "l1_ratio": 1, "max_iter": 12}
+        result = adaptive(data, "momentum", **options, callback=lambda s: seen.append(s.loss))
+        assert result.loss_history[1:].tolist() == seen
+        assert result.loss <= min(seen) < seen[-1]
 
     def test_at_the_lowest_rate_is_told(self, data):
         options = {"batch_size": 100, "average": True, "random_state": 0}
@@ -84,3 +98,10 @@ class TestEnd:
         least = fit(*data).loss
         constant = fit_anyway(*data, learning_rate=0.01, **options).loss - least
         assert 0 < adaptive(data, "sgd", **options).loss - least < 0.1 * constant
+
+
+def test_a_line_tells_the_loss_that_its_step_began_at(data, capsys):
+    losses = adaptive(data, "gd", eta0=1.5, max_iter=6, verbose=1).loss_history
+    told = [float(line.split()[-1]) for line in capsys.readouterr().out.splitlines()]
+    assert losses[0] == losses[:6].min()  # five epochs gain nothing: the sixth starts there again
+    assert told == pytest.approx([*losses[:5], losses[0]], rel=1e-3)

@@ -68,8 +68,8 @@ backend, precision, n_threads, callback, verbose, progress
     ``penalty="l2"`` is ``l1_ratio=0``, and "l1" ``l1_ratio=1``. The `alpha` of Ridge is
     `n_samples` times as large.
 
-    Where `max_iter` ends a fit, the warning is `fastgd.ConvergenceWarning` and scikit-learn's
-    ConvergenceWarning at once.
+    Where `max_iter` ends a fit, or the lowest rate of "adaptive" does, the warning is
+    `fastgd.ConvergenceWarning` and scikit-learn's ConvergenceWarning at once.
 
     Where scikit-learn has callbacks (1.9 and newer), those given to ``set_callbacks`` see `fit` and
     each of its epochs as a task, and may stop it. Both hooks of an epoch are called at its end.
