@@ -62,7 +62,7 @@ def _is_drawn(a: Attempt) -> bool:
 
 
 def _mark(axes: Axes, name: str, a: Attempt, *, filled: bool) -> None:
-    if a.seconds is None or a.excess is None:
+    if not _is_drawn(a):
         return
     if name == FLOOR:
         if filled:
@@ -85,7 +85,7 @@ def _name(axes: Axes, found: dict[str, Attempt]) -> None:
     others = [name for name in ranked(found) if name != OURS]
     for name in dict.fromkeys([OURS, *others[:1], USUAL]):
         a = found.get(name)
-        if a is None or a.seconds is None or a.excess is None:
+        if a is None or not _is_drawn(a):
             continue
         place = (a.seconds, max(a.excess, LEAST_EXCESS))
         axes.annotate(

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from fastgd._loop import Params
+from fastgd._loop import Advance, Params, Watch
 from fastgd._objective import Point
 from fastgd._result import StopReason
 from fastgd._settings import Settings
 from fastgd._step import Plan
-
-Advance = Callable[[int, Point, Any], tuple[Params, Any]]
-Watch = Callable[[int, Point, float], StopReason | None]
 
 # Epochs without a better loss, by default.
 PATIENCE = 5

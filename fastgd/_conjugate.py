@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastgd._convergence import NewtonConvergence
 from fastgd._costs import best_sample
-from fastgd._loop import Descent, descend
+from fastgd._loop import Advance, Descent, Watch, descend
 from fastgd._objective import Objective, Point
 from fastgd._preconditioner import Preconditioner, exact, plain, sketched
 from fastgd._problem import Source, check_finite_sums
@@ -37,7 +37,7 @@ def descend_conjugate(
     start: Point,
     source: Source,
     settings: Settings,
-    watch: Callable[[int, Point, float], StopReason | None],
+    watch: Watch,
 ) -> tuple[Descent, NewtonConvergence]:
     """The whole descent, and what judged its end."""
     if read.solution is not None:
@@ -50,15 +50,6 @@ def descend_conjugate(
         preconditioner = make()
         judge = _judge(objective, settings, source, preconditioner)
         tuning = Tuning(preconditioner.trial, precondition=preconditioner.apply)
-
-        is_slow = _outlook(point, settings, limit)
-
-        def watch_on(
-            epoch: int, point: Point, before: float, done: int = done, is_slow: Any = is_slow
-        ) -> Any:
-            slow = StopReason.MAX_ITER if is_slow(epoch, point) else None
-            return watch(done + epoch, point, before) or slow
-
         descent = descend(
             objective,
             point,
@@ -66,7 +57,7 @@ def descend_conjugate(
             _from(point, preconditioner.guess, method),
             judge,
             min(limit, settings.max_iter - done),
-            watch_on,
+            _of_stage(watch, done, _outlook(point, settings, limit)),
             stalls=True,
         )
         point, done = descent.last, done + descent.n_iter
@@ -79,6 +70,14 @@ def descend_conjugate(
     epsilon = rounding_unit(objective, source, settings)
     point = shortest(read, objective, point, preconditioner, epsilon, source, settings)
     return descent._replace(last=point, losses=losses), judge
+
+
+def _of_stage(watch: Watch, done: int, is_slow: Callable[[int, Point], bool]) -> Watch:
+    """`watch`, with epochs counted from the first stage on, and the end of a stage that is slow."""
+    return lambda epoch, point, before: (
+        watch(done + epoch, point, before)
+        or (StopReason.MAX_ITER if is_slow(epoch, point) else None)
+    )
 
 
 def _outlook(start: Point, settings: Settings, limit: int) -> Callable[[int, Point], bool]:
@@ -110,7 +109,7 @@ def _at_once(
     start: Point,
     source: Source,
     settings: Settings,
-    watch: Callable[[int, Point, float], StopReason | None],
+    watch: Watch,
 ) -> tuple[Descent, NewtonConvergence]:
     """One step to the solution that exact moments gave."""
     assert read.quadratic is not None
@@ -130,9 +129,7 @@ def _at_once(
     return Descent(point, [start.loss, point.loss], reason, state), judge
 
 
-def _from(
-    start: Point, guess: NDArray[np.float64] | None, method: Method
-) -> Callable[[int, Point, Any], tuple[NDArray[np.float64], Any]]:
+def _from(start: Point, guess: NDArray[np.float64] | None, method: Method) -> Advance:
     """Steps of the method from the guess, if there is one and it is no worse than `start`."""
 
     def advance(epoch: int, point: Point, state: Any) -> tuple[NDArray[np.float64], Any]:

@@ -15,7 +15,7 @@ from fastgd._batches import Batches
 from fastgd._conjugate import descend_conjugate
 from fastgd._convergence import Convergence
 from fastgd._coordinates import Coordinates, literal, standardised
-from fastgd._loop import GROWTH, SWING, Descent, descend
+from fastgd._loop import GROWTH, SWING, Advance, Descent, descend
 from fastgd._objective import Objective, Point
 from fastgd._problem import Problem, Source
 from fastgd._replay import descend_quadratic
@@ -88,9 +88,7 @@ def _replay_of(
     return partial(descend_quadratic, replay, quadratic, settings.max_iter)
 
 
-def _advance(
-    plan: Plan, objective: Objective, problem: Source, settings: Settings
-) -> Callable[[int, Point, Any], tuple[NDArray[np.float64], Any]]:
+def _advance(plan: Plan, objective: Objective, problem: Source, settings: Settings) -> Advance:
     """An epoch: one step, or one for each batch."""
     if settings.batch_size is not None and isinstance(problem, Problem):
         return Batches(problem, objective, plan.method, plan.schedule, plan.prox, settings)

@@ -23,6 +23,10 @@ SWING = 1e9
 STALLED_EPOCHS = 20
 
 Params = NDArray[np.float64]
+# The next parameters and the method's new state, of an epoch, its point and the state before.
+Advance = Callable[[int, Point, Any], tuple[Params, Any]]
+# What looks at each epoch, its point and the loss before, and may end the descent.
+Watch = Callable[[int, Point, float], StopReason | None]
 
 
 class Descent(NamedTuple):
@@ -54,10 +58,10 @@ def descend(
     evaluate: Callable[[Params], Point],
     start: Point,
     state: Any,
-    advance: Callable[[int, Point, Any], tuple[Params, Any]],
+    advance: Advance,
     judge: Judge,
     max_iter: int,
-    watch: Callable[[int, Point, float], StopReason | None],
+    watch: Watch,
     *,
     growth: float = GROWTH,
     stalls: bool = False,

@@ -12,7 +12,6 @@ from numpy.typing import DTypeLike
 from fastgd import _check
 from fastgd._errors import CollinearityWarning, ConvergenceWarning
 from fastgd._fit import fit
-from fastgd._gradient import mse_and_gradient
 from fastgd._problem import as_problem
 from fastgd.backends import PRECISIONS, load_backend
 
@@ -78,10 +77,6 @@ def warmup(
                 "precision": precision,
             }
             fit(X, y, sample_weight=weight, max_iter=1, **options)
-    for prediction in (None, np.empty_like(y)):
-        mse_and_gradient(
-            X, y, np.zeros(d), sample_weight=weight, prediction=prediction, precision=precision
-        )
     backend = load_backend("numba")
     for gaps in (False, True):
         for n in (4, backend.IN_CACHE_BYTES // (d * element.itemsize) + 1):

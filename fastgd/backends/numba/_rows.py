@@ -12,7 +12,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from llvmlite import ir
 from numba.core import cgutils
 
 from fastgd.backends.numba import _emit as emit
@@ -222,7 +221,7 @@ def add_row_blocks(
         with emit.loop(b, const(0), tail, count) as j:
             work(j, j, lambda x: x)
         with b.if_then(has_tail):
-            work(tail, last, lambda x: b.select(repeated, ir.Constant(x.type, None), x))
+            work(tail, last, lambda x: b.select(repeated, emit.zero(x.type.element, count), x))
 
     def begin(lane: Value, j: Value, new: Any) -> None:
         emit.store(b, new(emit.load(b, coef.data, j, count, scalar)), w, lane)
