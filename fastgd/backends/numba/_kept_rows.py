@@ -28,8 +28,10 @@ from fastgd.backends.numba._rows import ROWS_A_RUN, place_to_fetch
 # order of sums is the same, these come 0.98 and 1.05 times as fast in one thread.
 MOST_STREAMS = 2
 # How far ahead rows with gaps between them are fetched, in bytes of their own: by 4096 and 8192
-# they took up to 1.15 times as long.
-GAP_BYTES_AHEAD = 2048
+# they took up to 1.15 times as long. But 512 for float32 rows of just one line: in two threads
+# X[::2] of 16 features is 1.17 times as fast so (single precision 1.07), and level in one; others,
+# 12 to 32 features, are 0.8 to 1.0 times as fast.
+GAP_BYTES_AHEAD, GAP_BYTES_AHEAD_OF_ONE_LINE = 2048, 512
 # Rows of a block of each stream: two blocks of eight rows of 16 numbers each fill the registers.
 # 17 to 32 features of float32, and 9 to 16 of float64, were 1.05 to 1.15 times as fast in blocks of
 # four rows: so, where rows are longer than a line.
@@ -89,8 +91,10 @@ def add_rows(
     for place in range(0, 2 * n_streams * n_rows, n_rows):
         emit.store(b, emit.zero(scalar, n_rows), room, const(place))
     size = emit.size(stored)
-    ahead = emit.BYTES_IN_FLIGHT // MOST_STREAMS
-    later = place_to_fetch(b, X, stride, const(d), size, ahead, GAP_BYTES_AHEAD)
+    ahead, gap_ahead = emit.BYTES_IN_FLIGHT // MOST_STREAMS, GAP_BYTES_AHEAD
+    if stored == emit.SINGLE and d * size == emit.LINE_BYTES:
+        gap_ahead = GAP_BYTES_AHEAD_OF_ONE_LINE
+    later = place_to_fetch(b, X, stride, const(d), size, ahead, gap_ahead)
 
     def read(row: Value) -> list[list[Value]]:
         """A block of rows from `row` on."""

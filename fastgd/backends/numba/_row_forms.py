@@ -13,6 +13,7 @@ class Form(NamedTuple):
     `copied`: copies of them, converted. `long`: rows too long for that, which need not share the
     loop with the rows before unless they are converted. `by_lines`: as `_lines` has it, unless they
     are converted; one row at a time. `near`: all rows are in cache, so that none is fetched ahead.
+    `gaps`: between rows of some lines, which are fetched more than once.
     """
 
     rows: int
@@ -20,6 +21,7 @@ class Form(NamedTuple):
     long: bool = False
     by_lines: bool = False
     near: bool = False
+    gaps: bool = False
 
     @property
     def name(self) -> str:
@@ -29,6 +31,8 @@ class Form(NamedTuple):
         name = f"copied_rows_by_{self.rows}" if self.copied else f"rows_by_{self.rows}"
         if self.by_lines:
             name = f"{name}_and_lines"
+        if self.gaps:
+            name = f"{name}_with_gaps"
         return f"near_{name}" if self.near else name
 
 
@@ -40,8 +44,8 @@ NEAR, NEAR_BY_4, NEAR_BY_2 = (
     Form(2, copied=True, near=True),
 )
 FORMS = (
-    *(Form(4), Form(2), Form(4, copied=True), Form(2, copied=True), ONE, ONE_BY_LINES, LONG),
-    *(NEAR, NEAR_BY_4, NEAR_BY_2),
+    *(Form(4), Form(4, copied=True), Form(2, copied=True), ONE, ONE_BY_LINES, LONG),
+    *(Form(4, gaps=True), Form(2, gaps=True), NEAR, NEAR_BY_4, NEAR_BY_2),
 )
 
 # The longest rows that are copied, by bytes of an element: copies of longer ones do not fit into
@@ -51,6 +55,8 @@ MOST_COPIED_BYTES = {4: 6000, 8: 8000}
 # The shortest: of 33 features of float32, copies take 0.95 to 1.2 times as long from run to run; 48
 # are 1.1 times as fast by copies.
 LEAST_COPIED_BYTES = 160
+# The shortest with gaps that are asked for again: 40 of float32 take up to 1.07 times as long so.
+LEAST_BYTES_WITH_GAPS = 4 * emit.LINE_BYTES
 # The longest rows that are taken by fours, and by twos: fewer at a time leave room in that cache.
 # Float32, one thread, of the limit, in double precision: 150 features by fours 0.94, by twos 0.98;
 # 500 by twos 0.98, one by one 0.97; 1000 0.72 and 0.93. In single precision, 700: 0.92 and 0.99.
@@ -79,8 +85,10 @@ def choose_form(d: int, size: int, gaps: bool) -> Form:
         return LONG
     if row_bytes > MOST_BYTES_OF_TWO:
         return ONE_BY_LINES if row_bytes >= LEAST_BYTES_BY_LINES[size] else ONE
-    copied = not gaps and row_bytes >= LEAST_COPIED_BYTES
-    return Form(4 if row_bytes <= MOST_BYTES_OF_FOUR else 2, copied)
+    rows = 4 if row_bytes <= MOST_BYTES_OF_FOUR else 2
+    if gaps:
+        return Form(rows, gaps=row_bytes >= LEAST_BYTES_WITH_GAPS)
+    return Form(rows, copied=row_bytes >= LEAST_COPIED_BYTES)
 
 
 def choose_near_form(d: int, size: int, computed_size: int) -> Form:
