@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastgd import _check
-from fastgd._folds import all_but_one, fold_moments, given_folds, number_of_folds
-from fastgd._moments import Moments
+from fastgd._data.problem import as_problem, check_finite_sums
+from fastgd._moments.folds import all_but_one, fold_moments, given_folds, number_of_folds
+from fastgd._moments.moments import Moments
 from fastgd._penalised import Setting, model_of, mse_of
-from fastgd._problem import as_problem, check_finite_sums
 from fastgd._settings import check_n_threads
 from fastgd.backends import BACKENDS
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastgd import _check
-from fastgd._arrays import Floats
+from fastgd._data.arrays import Floats
+from fastgd._data.problem import as_prediction_buffer, as_problem, explain_non_finite
 from fastgd._objective import REDUCTIONS, value_from_sums
-from fastgd._problem import as_prediction_buffer, as_problem, explain_non_finite
 from fastgd._settings import check_n_threads
 from fastgd.backends import BACKENDS, PRECISIONS, load_backend
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastgd import _check
+from fastgd._data.problem import Source
 from fastgd._objective import REDUCTIONS
 from fastgd._penalty import Penalty
-from fastgd._problem import Source
 from fastgd._schedule import SCHEDULES
 from fastgd.backends import BACKENDS, FIT_PRECISIONS
 from fastgd.methods import METHODS, load_method

@@ -16,9 +16,9 @@ from shapes import FEW_SHAPES, use_small_groups
 from strategies import WEIGHTINGS, data_sets
 
 from fastgd import fit, mse_and_gradient
-from fastgd._problem import as_problem
+from fastgd._data.problem import as_problem
 from fastgd.backends import BACKENDS, ColumnStatistics, Sums, load_backend
-from fastgd.backends.numba._emit import REGISTER_BYTES
+from fastgd.backends.numba._vectors.emit import REGISTER_BYTES
 
 
 def test_every_backend_offers_the_same(backend):
