@@ -33,17 +33,10 @@ ON_TOP = (
 # Rooms that know of little, and all that they know of.
 KNOWS_ONLY = {
     "fastgd._check": (),
-    "fastgd._linalg.double_double": (),
     "fastgd._files": (),
-    "fastgd._data.missing": (),
+    "fastgd._linalg": ("fastgd._linalg",),
+    "fastgd._data": ("fastgd._data", "fastgd._check", "fastgd.sources"),
     "fastgd._results.result": ("fastgd._check", "fastgd._files", "fastgd._results.predict"),
-    "fastgd._data.arrays": ("fastgd._check", "fastgd.sources"),
-    "fastgd._data.problem": (
-        "fastgd._data.arrays",
-        "fastgd._check",
-        "fastgd._data.missing",
-        "fastgd.sources",
-    ),
     "fastgd.methods": ("fastgd.methods",),
     "fastgd.sources": ("fastgd.sources",),
     "fastgd.backends": (

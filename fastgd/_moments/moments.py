@@ -24,7 +24,6 @@ from fastgd._moments import merging
 from fastgd._moments.correlation import condition_number
 from fastgd._moments.exact import ExactMoments, Low
 from fastgd._moments.file import arguments_of, check_whole, fields_of
-from fastgd._settings import check_n_threads
 from fastgd.backends import BACKENDS, MOMENTS_PRECISIONS, RawMoments, load_backend
 
 FORMAT = "fastgd.Moments"
@@ -126,7 +125,7 @@ class Moments:
         """
         _check.choice("backend", backend, BACKENDS)
         _check.choice("precision", precision, MOMENTS_PRECISIONS)
-        threads = check_n_threads(n_threads)
+        threads = _check.n_threads(n_threads)
         blocks = as_blocks(X, y, sample_weight, missing)
         if blocks is not None:
             work = partial(moments_of, backend=backend, precision=precision, n_threads=threads)
