@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from bench import readme
 from bench._rounds import Times, rounds
 from bench.yardstick import block_readers, fastest_sum, reader
-from fastgd._problem import as_problem
+from fastgd._data.problem import as_problem
 from fastgd._threads import available_threads
 from fastgd.backends.numba import Pass, open_pass
 

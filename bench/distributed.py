@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 import fastgd
 from bench import readme
 from bench._traffic import count_bytes, passes_of, traffic
-from fastgd._blocks import merge_in_order
+from fastgd._data.blocks import merge_in_order
 from fastgd.backends import Sums
 from fastgd.commands._timing import timed
 from fastgd.distributed.dask import AT_ONCE

@@ -30,7 +30,7 @@ import numpy as np
 
 import fastgd
 from bench.readme import put
-from fastgd import _fetching
+from fastgd._data import fetching
 from fastgd.sources.array_files import Windows
 
 CONTESTANTS = ("read", "fit", "in turn", "map")
@@ -90,7 +90,7 @@ def run(contestant: str, folder: Path, limit: int) -> dict[str, Any]:
         result = fastgd.fit(np.load(X, mmap_mode="r"), np.load(y, mmap_mode="r"))
     else:
         if contestant == "in turn":
-            _fetching.Prefetch = lambda make, ahead: make()
+            fetching.Prefetch = lambda make, ahead: make()
         if limit:
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         result = fastgd.fit(fastgd.scan(X, target=y))

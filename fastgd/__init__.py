@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from fastgd._errors import CollinearityWarning, ConvergenceWarning, DivergenceError
     from fastgd._fit import fit
     from fastgd._gradient import MSEAndGradient, mse_and_gradient
-    from fastgd._inference import Inference
-    from fastgd._load import load
-    from fastgd._moments import Moments
+    from fastgd._moments.moments import Moments
     from fastgd._plan import Plan, plan
-    from fastgd._result import FitResult, StopReason
+    from fastgd._results.inference import Inference
+    from fastgd._results.load import load
+    from fastgd._results.result import FitResult, StopReason
     from fastgd._warmup import warmup
     from fastgd._watch import EpochState
     from fastgd.sources.scan import scan
@@ -47,15 +47,15 @@ _MODULES = {
     "CrossValidation": "_cross_validation",
     "DivergenceError": "_errors",
     "EpochState": "_watch",
-    "FitResult": "_result",
-    "Inference": "_inference",
+    "FitResult": "_results.result",
+    "Inference": "_results.inference",
     "MSEAndGradient": "_gradient",
-    "Moments": "_moments",
+    "Moments": "_moments.moments",
     "Plan": "_plan",
-    "StopReason": "_result",
+    "StopReason": "_results.result",
     "cross_validate": "_cross_validation",
     "fit": "_fit",
-    "load": "_load",
+    "load": "_results.load",
     "mse_and_gradient": "_gradient",
     "plan": "_plan",
     "scan": "sources.scan",

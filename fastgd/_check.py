@@ -51,6 +51,11 @@ def flag(name: str, value: object) -> bool:
     return bool(value)
 
 
+def n_threads(value: object) -> int | None:
+    """A number of threads of at least 1, or None."""
+    return None if value is None else integer("n_threads", value, least=1)
+
+
 def choice(name: str, value: object, valid: Collection[str]) -> str:
     """One of the names in `valid`."""
     if not isinstance(value, str) or value not in valid:

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._correlation import correlation
+from fastgd._data.problem import Source
 from fastgd._errors import CollinearityWarning, warn
-from fastgd._moments import Moments
-from fastgd._problem import Source
-from fastgd._quadratic import Quadratic
+from fastgd._moments.correlation import correlation
+from fastgd._moments.moments import Moments
+from fastgd._moments.quadratic import Quadratic
 from fastgd._settings import Settings
-from fastgd._strategy import Reader
+from fastgd._sums.strategy import Reader
 
 # Of a direction without curvature, in columns of equal length: a column with less of it than this
 # is not part of the sum.

@@ -8,17 +8,17 @@ from functools import partial
 import numpy as np
 
 from fastgd._collinear import warn_of_collinear_columns
-from fastgd._convergence import Convergence
+from fastgd._data.problem import Source, as_given
+from fastgd._descent.convergence import Convergence
+from fastgd._descent.loop import Descent
+from fastgd._descent.step import curvature_at
 from fastgd._errors import DivergenceError, warn, warning_class
-from fastgd._inference import infer
-from fastgd._loop import Descent
 from fastgd._objective import Objective
 from fastgd._penalty import least_subgradient, thresholds
-from fastgd._problem import Source, as_given
-from fastgd._result import FitResult, StopReason
+from fastgd._results.inference import infer
+from fastgd._results.result import FitResult, StopReason
 from fastgd._settings import Settings
-from fastgd._step import curvature_at
-from fastgd._strategy import Reader
+from fastgd._sums.strategy import Reader
 from fastgd.methods import load_method
 
 

@@ -15,11 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastgd import _check
-from fastgd._folds import all_but_one, fold_moments, given_folds, number_of_folds
-from fastgd._moments import Moments
+from fastgd._data.problem import as_problem, check_finite_sums
+from fastgd._moments.folds import all_but_one, fold_moments, given_folds, number_of_folds
+from fastgd._moments.moments import Moments
 from fastgd._penalised import Setting, model_of, mse_of
-from fastgd._problem import as_problem, check_finite_sums
-from fastgd._settings import check_n_threads
 from fastgd.backends import BACKENDS
 
 # Squares of differences of means are less than so many times the squares of means.
@@ -164,7 +163,7 @@ def cross_validate(
     if random_state is not None:
         random_state = _check.random_state("random_state", random_state)
     _check.choice("backend", backend, BACKENDS)
-    threads = check_n_threads(n_threads)
+    threads = _check.n_threads(n_threads)
     if isinstance(X, (list, tuple)) and X and all(isinstance(part, Moments) for part in X):
         folds = given_folds(X, y, sample_weight)
     else:

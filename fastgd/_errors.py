@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fastgd._result import FitResult
+    from fastgd._results.result import FitResult
 
 
 class ConvergenceWarning(UserWarning):

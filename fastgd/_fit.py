@@ -9,18 +9,18 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastgd._blocks import Blocks, as_blocks
 from fastgd._conclusion import conclude
-from fastgd._costs import block_reads_before_moments
-from fastgd._descent import choose_coordinates, run
-from fastgd._moments import Moments
+from fastgd._data.blocks import Blocks, as_blocks
+from fastgd._data.problem import Problem, as_problem, check_finite_sums
+from fastgd._descent.descent import choose_coordinates, run
+from fastgd._moments.moments import Moments
 from fastgd._objective import Objective
-from fastgd._problem import Problem, as_problem, check_finite_sums
-from fastgd._reads import BlockReads, close
-from fastgd._result import FitResult
+from fastgd._results.result import FitResult
 from fastgd._settings import Settings, check_settings, check_start
-from fastgd._strategy import Reader
-from fastgd._streamed import Streamed, array_blocks
+from fastgd._sums.costs import block_reads_before_moments
+from fastgd._sums.reads import BlockReads, close
+from fastgd._sums.strategy import Reader
+from fastgd._sums.streamed import Streamed, array_blocks
 from fastgd._validation import hold_out
 from fastgd._watch import EpochState, Watches
 

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastgd import _check
-from fastgd._arrays import Floats
+from fastgd._data.arrays import Floats
+from fastgd._data.problem import as_prediction_buffer, as_problem, explain_non_finite
 from fastgd._objective import REDUCTIONS, value_from_sums
-from fastgd._problem import as_prediction_buffer, as_problem, explain_non_finite
-from fastgd._settings import check_n_threads
 from fastgd.backends import BACKENDS, PRECISIONS, load_backend
 
 
@@ -101,7 +100,7 @@ def mse_and_gradient(
     _check.choice("reduction", reduction, REDUCTIONS)
     _check.choice("backend", backend, BACKENDS)
     _check.choice("precision", precision, PRECISIONS)
-    threads = check_n_threads(n_threads)
+    threads = _check.n_threads(n_threads)
     problem = as_problem(X, y, sample_weight)
     w = _check.coefficients("coef", coef, problem.n_features, scalar=problem.one_dimensional)
     b = _check.scalar("intercept", intercept)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._arrays import all_finite
-from fastgd._coordinates import Coordinates
+from fastgd._data.arrays import all_finite
+from fastgd._moments.coordinates import Coordinates
 from fastgd._penalty import NO_PENALTY, Penalty
 from fastgd.backends import Pass, Sums
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._coordinates import CONSTANT
 from fastgd._errors import DivergenceError
-from fastgd._exact import solution
 from fastgd._fit import fit
-from fastgd._inverse import inverse_of
-from fastgd._moments import Moments
-from fastgd._product import product
+from fastgd._linalg.inverse import inverse_of
+from fastgd._linalg.product import product
+from fastgd._moments.coordinates import CONSTANT
+from fastgd._moments.exact import solution
+from fastgd._moments.moments import Moments
 
 Setting = dict[str, float | int]
 Model = tuple[NDArray[np.float64], float]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._coordinates import Coordinates
+from fastgd._moments.coordinates import Coordinates
 
 Array = NDArray[np.float64]
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastgd import _check
+from fastgd._data.problem import Source
 from fastgd._objective import REDUCTIONS
 from fastgd._penalty import Penalty
-from fastgd._problem import Source
 from fastgd._schedule import SCHEDULES
 from fastgd.backends import BACKENDS, FIT_PRECISIONS
 from fastgd.methods import METHODS, load_method
@@ -138,11 +138,6 @@ def _names(has: Callable[[Any], bool]) -> str:
     return ", ".join(repr(name) for name in METHODS if has(load_method(name)))
 
 
-def check_n_threads(n_threads: object) -> int | None:
-    """A number of threads of at least 1, or None."""
-    return None if n_threads is None else _check.integer("n_threads", n_threads, least=1)
-
-
 def check_start(
     problem: Source, settings: Settings, coef_init: ArrayLike | None, intercept_init: object
 ) -> tuple[NDArray[np.float64], float | NDArray[np.float64]]:
@@ -224,7 +219,7 @@ CHECKS: dict[str, Callable[[str, object], Any]] = {
     "strategy": _one_of(STRATEGIES),
     "backend": _one_of(BACKENDS),
     "precision": _one_of(FIT_PRECISIONS),
-    "n_threads": _optional(_at_least(1)),
+    "n_threads": lambda _, value: _check.n_threads(value),
     "callback": _optional(_callback),
     "verbose": _at_least(0),
     "progress": _optional(_check.flag),

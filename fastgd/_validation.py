@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._coordinates import Coordinates
-from fastgd._problem import Problem
+from fastgd._data.problem import Problem
+from fastgd._moments.coordinates import Coordinates
 from fastgd._settings import Settings
 from fastgd.backends import load_backend
 

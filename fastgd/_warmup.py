@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from fastgd import _check
+from fastgd._data.problem import as_problem
 from fastgd._errors import CollinearityWarning, ConvergenceWarning
 from fastgd._fit import fit
-from fastgd._problem import as_problem
 from fastgd.backends import PRECISIONS, load_backend
 
 # One kernel serves all numbers of features from some hundreds on.

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._coordinates import Coordinates
+from fastgd._data.problem import Source, as_given
+from fastgd._moments.coordinates import Coordinates
 from fastgd._objective import Point
-from fastgd._problem import Source, as_given
-from fastgd._result import StopReason
+from fastgd._results.result import StopReason
 from fastgd._settings import Settings
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastgd import _check
-from fastgd._result import FitResult
+from fastgd._results.result import FitResult
 
 try:
     import onnx

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fastgd import _checkpoint, fit
+from fastgd import fit
+from fastgd._sums import checkpoint
 from fastgd.sources import batches
 
 # Rows of a batch, and the bytes of X in it.
@@ -40,7 +41,7 @@ def killed(parts, count):
 
 
 def main(folder: Path, mode: str, count: int) -> None:
-    _checkpoint.INTERVAL, _checkpoint.SHARE = 0.0, np.inf
+    checkpoint.INTERVAL, checkpoint.SHARE = 0.0, np.inf
     options = {"checkpoint": folder / "kept.npz", "backend": "numpy"}
     if mode == "batches":
         parts = cut(1000)

@@ -11,7 +11,7 @@ from itertools import product
 import numpy as np
 
 from fastgd import Moments, mse_and_gradient
-from fastgd._problem import as_problem
+from fastgd._data.problem import as_problem
 from fastgd.backends import load_backend
 from fastgd.backends.numba import _choice
 

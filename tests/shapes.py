@@ -7,7 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from fastgd.backends.numba import _choice, _columns, _emit, _moments, _row_forms
+from fastgd.backends.numba import _choice
+from fastgd.backends.numba._fused import columns, row_forms
+from fastgd.backends.numba._moments import moments
+from fastgd.backends.numba._vectors import emit
 
 SMALL_GROUP_BYTES = 1 << 11
 
@@ -36,12 +39,12 @@ class Shape(NamedTuple):
 
 def rows(name: str) -> str:
     """`name`, of a kernel for rows where registers are of 64 bytes, or of the one elsewhere."""
-    return name if _emit.REGISTER_BYTES == 64 else "rows_by_4"
+    return name if emit.REGISTER_BYTES == 64 else "rows_by_4"
 
 
 def near(name: str, far: str = "rows_by_4") -> str:
     """`name`, of a kernel for rows in cache where registers are of 64 bytes, or `far`."""
-    return name if _emit.REGISTER_BYTES == 64 else far
+    return name if emit.REGISTER_BYTES == 64 else far
 
 
 # Rows of so many features are taken to be in cache, with small groups, and no others.
@@ -97,18 +100,18 @@ def use_small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_choice, "THREADING_BYTES", 0)
     monkeypatch.setattr(_choice, "STARTING_BYTES", 0)
     monkeypatch.setattr(_choice, "GROUP_BYTES", SMALL_GROUP_BYTES)
-    monkeypatch.setattr(_columns, "LEAST_RUN_ROWS", 64)
-    monkeypatch.setattr(_columns, "MOST_BLOCKED_COLUMNS", 100)
+    monkeypatch.setattr(columns, "LEAST_RUN_ROWS", 64)
+    monkeypatch.setattr(columns, "MOST_BLOCKED_COLUMNS", 100)
     monkeypatch.setattr(_choice, "LEAST_FEWER_ABREAST", 50)
     monkeypatch.setattr(_choice, "LEAST_SWEPT_BYTES", 2000)
     monkeypatch.setattr(_choice, "LEAST_FETCHED_BYTES", 2000)
     monkeypatch.setattr(_choice, "LEAST_COLUMNS_IN_CACHE", {4: 510, 8: 510})
     monkeypatch.setattr(_choice, "CACHED_BYTES", 8 << 20)
-    monkeypatch.setattr(_row_forms, "MOST_COPIED_BYTES", {4: 2100, 8: 4200})
-    monkeypatch.setattr(_row_forms, "LEAST_BYTES_BY_LINES", {4: 2080, 8: 0})
-    monkeypatch.setattr(_row_forms, "MOST_BYTES_OF_COPIES", 4800)
-    if _emit.REGISTER_BYTES == 64:
+    monkeypatch.setattr(row_forms, "MOST_COPIED_BYTES", {4: 2100, 8: 4200})
+    monkeypatch.setattr(row_forms, "LEAST_BYTES_BY_LINES", {4: 2080, 8: 0})
+    monkeypatch.setattr(row_forms, "MOST_BYTES_OF_COPIES", 4800)
+    if emit.REGISTER_BYTES == 64:
         monkeypatch.setattr(_choice, "is_near", lambda problem: problem.n_features in NEAR)
-    monkeypatch.setattr(_moments, "THREADING_PRODUCTS", 0)
-    monkeypatch.setattr(_moments, "LEAST_GROUP_ROWS", 64)
-    monkeypatch.setattr(_moments, "MOST_GROUP_ROWS", 64)
+    monkeypatch.setattr(moments, "THREADING_PRODUCTS", 0)
+    monkeypatch.setattr(moments, "LEAST_GROUP_ROWS", 64)
+    monkeypatch.setattr(moments, "MOST_GROUP_ROWS", 64)

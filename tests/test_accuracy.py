@@ -9,8 +9,8 @@ import pytest
 import fastgd
 from bench.accuracy import LSTSQ, NIST, digits, nist_problems, numpy_lstsq, solve_rationally
 from fastgd import CollinearityWarning, Moments, cross_validate, fit
-from fastgd._costs import MOST_INFLATION
-from fastgd._double_double import DoubleDouble, Factor
+from fastgd._linalg.double_double import DoubleDouble, Factor
+from fastgd._sums.costs import MOST_INFLATION
 from fastgd.backends import BACKENDS
 from fastgd.methods import METHODS
 

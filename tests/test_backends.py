@@ -16,9 +16,9 @@ from shapes import FEW_SHAPES, use_small_groups
 from strategies import WEIGHTINGS, data_sets
 
 from fastgd import fit, mse_and_gradient
-from fastgd._problem import as_problem
+from fastgd._data.problem import as_problem
 from fastgd.backends import BACKENDS, ColumnStatistics, Sums, load_backend
-from fastgd.backends.numba._emit import REGISTER_BYTES
+from fastgd.backends.numba._vectors.emit import REGISTER_BYTES
 
 
 def test_every_backend_offers_the_same(backend):
@@ -267,7 +267,7 @@ from llvmlite import binding
 have = binding.get_host_cpu_features()
 # Before fastgd is imported, and of what it asks for alone: instructions stay this processor's.
 binding.get_host_cpu_features = lambda: {{"avx512f": not have.get("avx512f")}}
-from fastgd.backends.numba import _emit
+from fastgd.backends.numba._vectors import emit
 binding.get_host_cpu_features = lambda: have
 import numpy as np
 from compare import TOLERANCE, assert_evaluation
@@ -289,7 +289,7 @@ for d in (5, 9, 23):
         for precision in ("double", "single"):
             found = mse_and_gradient(X, y, coef, precision=precision)
             assert_evaluation(found, evaluate(X, y, coef, 0.0), TOLERANCE[precision])
-print(_emit.REGISTER_BYTES)
+print(emit.REGISTER_BYTES)
 """
 
 

@@ -11,8 +11,8 @@ from compare import fit_anyway
 
 import fastgd
 from fastgd import Moments, fit
-from fastgd._blocks import Tree
-from fastgd._prefetch import Prefetch
+from fastgd._data.blocks import Tree
+from fastgd._data.prefetch import Prefetch
 from fastgd.methods import METHODS
 
 N, LENGTH = 1000, 130
@@ -107,7 +107,7 @@ class TestKinds:
             fit(batches, strategy="stream")
 
     def test_of_many_features_are_not_read_twice(self, monkeypatch, parts):
-        monkeypatch.setattr("fastgd._costs.MOST_FEATURES", 2)
+        monkeypatch.setattr("fastgd._sums.costs.MOST_FEATURES", 2)
         with pytest.raises(ValueError, match='use strategy="moments"'):
             fit(iter(parts))
         assert fit(iter(parts), strategy="moments").converged
@@ -308,7 +308,7 @@ class TestFetching:
         def interrupted(*_, **__):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("fastgd._reads._moments", interrupted)
+        monkeypatch.setattr("fastgd._sums.reads._moments", interrupted)
         with pytest.raises(KeyboardInterrupt):
             fit(Own(parts))
 

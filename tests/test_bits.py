@@ -14,14 +14,17 @@ from naive import evaluate
 from shapes import FEW_SHAPES, SHAPES, use_small_groups
 
 from fastgd import Moments, fit, mse_and_gradient
-from fastgd._arrays import aligned_empty
-from fastgd._problem import Problem, as_problem
+from fastgd._data.arrays import aligned_empty
+from fastgd._data.problem import Problem, as_problem
 from fastgd._threads import Team
 from fastgd.backends import numba as numba_backend
-from fastgd.backends.numba import _choice, _columns, _emit, _kernels
-from fastgd.backends.numba._assemble import Kernel
+from fastgd.backends.numba import _choice
 from fastgd.backends.numba._choice import choose_kernel, pass_rows
-from fastgd.backends.numba._row_forms import FORMS, choose_form, choose_near_form
+from fastgd.backends.numba._fused import columns
+from fastgd.backends.numba._fused import kernels as _kernels
+from fastgd.backends.numba._fused.row_forms import FORMS, choose_form, choose_near_form
+from fastgd.backends.numba._vectors import emit
+from fastgd.backends.numba._vectors.assemble import Kernel
 
 # Not by a filter in the call, which would be no other thread's.
 pytestmark = pytest.mark.filterwarnings("ignore::fastgd.ConvergenceWarning")
@@ -84,16 +87,16 @@ class TestGroups:
         X = np.lib.stride_tricks.as_strided(np.zeros(1, "f4"), (n, d), (4, 0), writeable=False)
         rows = pass_rows(Problem(X, np.zeros(n, "f4"), None, False))
         assert rows % _choice.GROUP_ROWS == 0
-        assert rows >= min(_columns.LEAST_RUN_ROWS, n // _choice.SHARES)
-        if d > _columns.MOST_BLOCKED_COLUMNS:
-            assert rows <= _columns.block_rows(d, 4)
+        assert rows >= min(columns.LEAST_RUN_ROWS, n // _choice.SHARES)
+        if d > columns.MOST_BLOCKED_COLUMNS:
+            assert rows <= columns.block_rows(d, 4)
 
 
 class TestBlocksOfColumns:
     @pytest.mark.parametrize("d", [23, 100, 500, 1000, 2000])
     @pytest.mark.parametrize("itemsize", [4, 8])
     def test_fit_where_more_than_the_least_do(self, d, itemsize):
-        rows = _columns.block_rows(d, itemsize)
+        rows = columns.block_rows(d, itemsize)
         assert rows % _choice.GROUP_ROWS == 0
         assert rows >= 512
         assert rows * d * itemsize <= 200 << 10 or rows == 512
@@ -131,7 +134,7 @@ class TestTheTableOfShapes:
                 found.add(choice.kernel.name)
         assert kernels == found
 
-    @pytest.mark.skipif(_emit.REGISTER_BYTES < 64, reason="some kernels need registers of 64 bytes")
+    @pytest.mark.skipif(emit.REGISTER_BYTES < 64, reason="some kernels need registers of 64 bytes")
     def test_is_of_kernels_that_all_have_a_use(self, small_groups):
         found = set()
         for d, gaps, dtype in product({*range(1, 130), *(s.d for s in SHAPES)}, (1, 2), "fd"):

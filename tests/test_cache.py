@@ -329,7 +329,7 @@ print(c.__file__)
 show()
 show()
 for name in sys.argv[1:]:
-    path = Path(c.__file__).with_name(name)
+    path = Path(c.__file__).parent / name
     path.write_text(path.read_text() + "# a comment\\n")
     show()
 os.environ["NUMBA_OPT"] = "1"
@@ -347,12 +347,13 @@ def package(tmp_path):
     return Path(shutil.copytree(source, tmp_path / "site" / "fastgd", ignore=ignore))
 
 
-KERNEL_SOURCES = sorted(path.name for path in Path(_compile.__file__).parent.glob("*.py"))
+KERNELS = Path(_compile.__file__).parent
+KERNEL_SOURCES = sorted(path.relative_to(KERNELS).as_posix() for path in KERNELS.rglob("*.py"))
 
 
 def test_the_key_follows_every_source_of_a_kernel_and_the_settings_of_numba(package):
-    assert {"_kernels.py", "_tile.py", "_rows.py", "_columns.py", "_gram.py"} <= set(KERNEL_SOURCES)
-    changed = ("_kernels.py", "_emit.py", KERNEL_SOURCES[-1])
+    assert {"_fused/kernels.py", "_fused/tile.py", "_moments/gram.py"} <= set(KERNEL_SOURCES)
+    changed = ("_fused/kernels.py", "_vectors/emit.py", KERNEL_SOURCES[-1])
     file, *seen = run(None, PRINT_KEYS, package.parent, *changed).splitlines()
     assert Path(file).is_relative_to(package)
     assert seen[0] == seen[1]
@@ -364,7 +365,7 @@ def test_a_changed_kernel_is_not_served_from_the_old_entry(package, tmp_path):
     folder = tmp_path / "cache"
     code = TWO_ROWS
     run(folder, code, package.parent)
-    path = package / "backends" / "numba" / "_remaining.py"
+    path = package / "backends" / "numba" / "_fused" / "remaining.py"
     text = path.read_text()
     line = "emit.add_to_memory(b, emit.multiply(b, sr, r), out.data, d)\n"
     assert text.count(line) == 1

@@ -11,7 +11,8 @@ import ended_fit
 import numpy as np
 import pytest
 
-from fastgd import _checkpoint, fit
+from fastgd import fit
+from fastgd._sums import checkpoint
 from fastgd.sources import batches
 
 
@@ -30,7 +31,7 @@ def failing(parts, count):
 @pytest.mark.parametrize("interval", [0.0, 5.0])
 @pytest.mark.parametrize("count", [1, 5, 16, 33, 34])
 def test_goes_on_to_the_same_bits(parts, count, interval, tmp_path, monkeypatch):
-    monkeypatch.setattr(_checkpoint, "INTERVAL", interval)
+    monkeypatch.setattr(checkpoint, "INTERVAL", interval)
     path = tmp_path / "kept.npz"
     with pytest.raises(ConnectionError):
         fit(failing(parts, count), checkpoint=path)
@@ -53,8 +54,8 @@ def test_that_cannot_be_written_ends_no_fit(parts, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(_checkpoint, "INTERVAL", 0.0)
-    monkeypatch.setattr(_checkpoint, "write_npz", full)
+    monkeypatch.setattr(checkpoint, "INTERVAL", 0.0)
+    monkeypatch.setattr(checkpoint, "write_npz", full)
     with pytest.warns(RuntimeWarning, match="cannot be written, and the fit goes on: .*No space"):
         result = fit(parts, checkpoint=tmp_path / "kept.npz")
     assert result.moments == fit(parts).moments

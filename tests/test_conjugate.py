@@ -6,14 +6,15 @@ from compare import fit_anyway
 from naive import evaluate, least_squares
 from problems import bowl
 
-from fastgd import Moments, StopReason, _conjugate, fit
-from fastgd._costs import Sample, best_sample, moments_cost
+from fastgd import Moments, StopReason, fit
+from fastgd._descent import conjugate
+from fastgd._sums.costs import Sample, best_sample, moments_cost
 
 
 @pytest.fixture
 def small_samples(monkeypatch):
     """Samples that are not all of the rows, as those of large data are."""
-    monkeypatch.setattr(_conjugate, "best_sample", lambda n, d, itemsize: Sample(10 * d, 1.0, 20.0))
+    monkeypatch.setattr(conjugate, "best_sample", lambda n, d, itemsize: Sample(10 * d, 1.0, 20.0))
 
 
 def excess(X, y, result, weight=None):
@@ -125,8 +126,8 @@ class TestBestSample:
 
 class TestStages:
     def test_plain_steps_go_first_where_a_sample_costs_much(self, monkeypatch, backend):
-        monkeypatch.setattr(_conjugate, "CHEAP_SAMPLE", 0.0)
-        monkeypatch.setattr(_conjugate, "best_sample", lambda n, d, itemsize: Sample(n, 5.0, 9.0))
+        monkeypatch.setattr(conjugate, "CHEAP_SAMPLE", 0.0)
+        monkeypatch.setattr(conjugate, "best_sample", lambda n, d, itemsize: Sample(n, 5.0, 9.0))
         X, y = bowl(1e6, n=900, d=20)
         seen = []
         result = fit(X, y, strategy="stream", callback=seen.append, backend=backend)
@@ -137,7 +138,7 @@ class TestStages:
 
     @pytest.mark.parametrize(("condition", "slow"), [(1e6, True), (10.0, False)])
     def test_plain_steps_end_early_where_they_gain_little(self, monkeypatch, condition, slow):
-        monkeypatch.setattr(_conjugate, "best_sample", lambda n, d, _: Sample(10 * d, 300.0, 330.0))
+        monkeypatch.setattr(conjugate, "best_sample", lambda n, d, _: Sample(10 * d, 300.0, 330.0))
         X, y = bowl(condition, n=4000, d=200)
         result = fit(X, y, strategy="stream")
         assert result.converged
@@ -147,11 +148,11 @@ class TestStages:
 
     @pytest.mark.parametrize("tol", [0.0, 1e-10])
     def test_plain_steps_reach_a_loss_of_nothing(self, monkeypatch, tol):
-        monkeypatch.setattr(_conjugate, "best_sample", lambda n, d, _: Sample(10 * d, 300.0, 330.0))
+        monkeypatch.setattr(conjugate, "best_sample", lambda n, d, _: Sample(10 * d, 300.0, 330.0))
         X = np.random.default_rng(0).standard_normal((1000, 100))
         start = {"coef_init": np.ones(100), "intercept_init": 1.0}
         result = fit_anyway(X, np.zeros(1000), strategy="stream", tol=tol, **start)
-        assert result.n_iter > _conjugate.LEAST_PLAIN
+        assert result.n_iter > conjugate.LEAST_PLAIN
         assert result.loss < 1e-20
 
     def test_and_alone_where_there_are_few_rows(self, backend):

@@ -12,7 +12,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import fastgd
-from fastgd._blocks import Layout, Tree, as_block, layout_of
+from fastgd._data.blocks import Layout, Tree, as_block, layout_of
 
 dask = pytest.importorskip("dask", reason="the extra dask is not installed")
 da = pytest.importorskip("dask.array")
@@ -152,7 +152,7 @@ class TestBits:
 
     def test_a_task_takes_one_thread_if_not_told(self, here, monkeypatch):
         asked = []
-        import fastgd._reads as reads
+        import fastgd._sums.reads as reads
 
         original = reads.moments_of
         monkeypatch.setattr(reads, "moments_of", lambda *a: asked.append(a[-1]) or original(*a))

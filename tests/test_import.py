@@ -33,19 +33,17 @@ ON_TOP = (
 # Rooms that know of little, and all that they know of.
 KNOWS_ONLY = {
     "fastgd._check": (),
-    "fastgd._double_double": (),
     "fastgd._files": (),
-    "fastgd._missing": (),
-    "fastgd._result": ("fastgd._check", "fastgd._files", "fastgd._predict"),
-    "fastgd._arrays": ("fastgd._check", "fastgd.sources"),
-    "fastgd._problem": ("fastgd._arrays", "fastgd._check", "fastgd._missing", "fastgd.sources"),
+    "fastgd._linalg": ("fastgd._linalg",),
+    "fastgd._data": ("fastgd._data", "fastgd._check", "fastgd.sources"),
+    "fastgd._results.result": ("fastgd._check", "fastgd._files", "fastgd._results.predict"),
     "fastgd.methods": ("fastgd.methods",),
     "fastgd.sources": ("fastgd.sources",),
     "fastgd.backends": (
         "fastgd.backends",
-        "fastgd._arrays",
-        "fastgd._double_double",
-        "fastgd._problem",
+        "fastgd._data.arrays",
+        "fastgd._linalg.double_double",
+        "fastgd._data.problem",
         "fastgd._threads",
     ),
 }
@@ -121,12 +119,25 @@ class TestCost:
 
 class TestDirection:
     def test_there_are_modules_to_look_at(self):
-        assert {"fastgd", "fastgd._fit", "fastgd.methods.gd", "fastgd._problem"} <= set(MODULES)
-        assert "fastgd._problem" in imports_of("fastgd._fit")
+        assert {"fastgd", "fastgd._fit", "fastgd.methods.gd"} <= set(MODULES)
+        assert "fastgd._data.problem" in imports_of("fastgd._fit")
 
     def test_there_are_no_circles(self):
         graph = {name: imports_of(name) for name in MODULES}
         tuple(TopologicalSorter(graph).static_order())  # raises CycleError
+
+    def test_nor_between_folders(self):
+        folders = {path.name for path in PACKAGE.iterdir() if path.is_dir()}
+
+        def room(name):
+            first, *rest = name.removeprefix("fastgd.").split(".")
+            return first if rest or first in folders else name
+
+        graph = {}
+        for name in set(MODULES) - {"fastgd"}:
+            graph.setdefault(room(name), set()).update(map(room, imports_of(name) - {"fastgd"}))
+        tuple(TopologicalSorter({r: known - {r} for r, known in graph.items()}).static_order())
+        assert {"_descent", "_moments", "_data"} <= set(graph)
 
     @pytest.mark.parametrize("name", sorted(MODULES))
     def test_the_core_knows_nothing_of_what_stands_on_it(self, name):

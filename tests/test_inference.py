@@ -13,7 +13,7 @@ from compare import fit_anyway
 from scipy import stats
 
 import fastgd
-from fastgd._student import f_upper_tail, t_quantile, two_sided
+from fastgd._results.student import f_upper_tail, t_quantile, two_sided
 
 NIST = Path(__file__).parent / "nist"
 EXACT = json.loads((NIST / "exact.json").read_text("utf-8"))

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from fastgd import _inverse
-from fastgd._inverse import BLOCK, inverse_of
-from fastgd._product import DEPTH, LEAST_SHARED, ROWS, product
+from fastgd._linalg import inverse as _inverse
+from fastgd._linalg.inverse import BLOCK, inverse_of
+from fastgd._linalg.product import DEPTH, LEAST_SHARED, ROWS, product
 
 
 def gram(n, d, scales=1.0, seed=0):

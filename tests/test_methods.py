@@ -10,7 +10,7 @@ from naive import evaluate, least_squares
 from problems import PROBLEMS, bowl
 
 from fastgd import CollinearityWarning, ConvergenceWarning, fit
-from fastgd._spectrum import Curvature
+from fastgd._linalg.spectrum import Curvature
 from fastgd.methods import METHODS, Tuning, cg, gd, load_method
 
 BOWL = np.array([2.0, 0.5])  # curvatures

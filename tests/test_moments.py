@@ -21,17 +21,11 @@ from shapes import use_small_groups
 import fastgd
 from fastgd import Moments
 from fastgd.backends import BACKENDS
-from fastgd.backends.numba import (
-    _gram,
-    _moments_kernels,
-    _outer,
-    _outer_columns,
-    _outer_long,
-    _pairs,
-)
-from fastgd.backends.numba import _moments as kernels
-from fastgd.backends.numba._assemble import Kernel
-from fastgd.backends.numba._emit import REGISTER_BYTES
+from fastgd.backends.numba._moments import gram, outer, outer_columns, outer_long, pairs
+from fastgd.backends.numba._moments import kernels as _moments_kernels
+from fastgd.backends.numba._moments import moments as kernels
+from fastgd.backends.numba._vectors.assemble import Kernel
+from fastgd.backends.numba._vectors.emit import REGISTER_BYTES
 
 EPSILON = 2.0**-52
 BACKEND = st.sampled_from(sorted(BACKENDS))
@@ -274,7 +268,7 @@ class TestExactness:
     @pytest.mark.parametrize("order", ["C", "F"])
     @pytest.mark.parametrize("precision", ["double", "single"])
     def test_of_every_number_of_panels(self, d, order, precision, rng, monkeypatch):
-        monkeypatch.setattr(_gram, "PANEL_BYTES", 0)
+        monkeypatch.setattr(gram, "PANEL_BYTES", 0)
         X = np.array(3 + rng.standard_normal((50, d)).astype("f4"), order=order)
         y = rng.standard_normal((50, 2)).astype("f4")[:, : 1 + d % 2]
         assert_exact(Moments.of(X, y, precision=precision), X, y, precision=precision)
@@ -298,12 +292,12 @@ class TestPassesOverATile:
     def test_columns_are_read_once_and_meet_every_other_once(self, d, registers, monkeypatch):
         names = ("REGISTERS", "MOST_SUMS", "READ", "ABREAST")
         for name, number in zip(names, registers, strict=True):
-            monkeypatch.setattr(_outer_columns, name, number)
+            monkeypatch.setattr(outer_columns, name, number)
         read, met = [], []
-        for each in _outer_columns.passes(d):
+        for each in outer_columns.passes(d):
             read += each.columns
             met += [tuple(sorted(pair)) for pair in each.pairs]
-            assert 0 < len(each.pairs) <= _outer_columns.MOST_SUMS
+            assert 0 < len(each.pairs) <= outer_columns.MOST_SUMS
             assert {k for pair in each.pairs for k in pair if k < d} <= set(read)
         target, one = d, d + 1
         assert read == list(range(d))
@@ -311,24 +305,24 @@ class TestPassesOverATile:
 
     @pytest.mark.parametrize("d", range(4, 25))
     def test_couples_of_columns_meet_every_other_once(self, d):
-        met = [(min(pair), max(pair)) for _, pair in _pairs.meanings(d, 0)]
+        met = [(min(pair), max(pair)) for _, pair in pairs.meanings(d, 0)]
         target, one = d, d + 1
         assert sorted(met) == [(i, j) for i in range(d) for j in (*range(i, d), target, one)]
 
     @pytest.mark.parametrize("d", range(5, 25))
     def test_vectors_of_long_registers_meet_every_column_once(self, d):
-        passes = _outer_long.passes(d)
+        passes = outer_long.passes(d)
         met = [pair for each in passes for some in each for pair in some.pairs(d)]
         target, one = d, d + 1
         assert sorted((min(pair), max(pair)) for pair in met) == [
             (i, j) for i in range(d) for j in (*range(i, d), target, one)
         ]
-        assert {0 < len(each) <= _outer_long.MOST_SUMS for each in passes} == {True}
+        assert {0 < len(each) <= outer_long.MOST_SUMS for each in passes} == {True}
 
 
 def test_rows_by_the_registers_of_other_processors(dtype, rng, monkeypatch):
     # Vectors of twice a register are two.
-    module = _outer if REGISTER_BYTES == 64 else _outer_long
+    module = outer if REGISTER_BYTES == 64 else outer_long
     tiles = _moments_kernels.Tiles(
         module.add_tiles, lambda _: module.ROWS_AT_ONCE, module.MOST_FEATURES
     )
@@ -350,7 +344,7 @@ def test_rows_by_the_registers_of_other_processors(dtype, rng, monkeypatch):
 @pytest.mark.parametrize("n_columns", [3, 1002, 2731, 4098, 20_000])
 def test_rows_of_a_chunk(n_columns, itemsize):
     rows = kernels.chunk_rows(n_columns, itemsize, kernels.CHUNK_ROWS)
-    assert rows % _gram.PACKED_ROWS == 0
+    assert rows % gram.PACKED_ROWS == 0
     assert 32 <= rows <= kernels.CHUNK_ROWS
     assert rows == 32 or rows * n_columns * itemsize <= kernels.CHUNK_BYTES
     scratch = kernels.new_scratch(n_columns, rows, np.dtype(f"f{itemsize}"))

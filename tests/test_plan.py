@@ -8,7 +8,7 @@ import pytest
 from compare import fit_anyway
 
 import fastgd
-from fastgd._outlook import MOST_EPOCHS, _epochs, _Modes
+from fastgd._descent.outlook import MOST_EPOCHS, _epochs, _Modes
 
 GOLDEN = """\
 Plan for 4 samples of 1 feature, method="gd"

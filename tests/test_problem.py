@@ -11,7 +11,7 @@ from scipy.sparse import coo_array, csr_matrix
 from strategies import COPIED_1D, COPIED_2D, IN_PLACE_1D, IN_PLACE_2D, SMALL_SIZES, data_sets
 
 from fastgd import fit, mse_and_gradient
-from fastgd._problem import as_problem
+from fastgd._data.problem import as_problem
 
 
 def named(layout):

@@ -8,7 +8,7 @@ import pytest
 
 import fastgd
 from fastgd import Moments, fit, scan
-from fastgd._blocks import Tree
+from fastgd._data.blocks import Tree
 from fastgd.sources import _rows, array_files
 
 pa = pytest.importorskip("pyarrow")

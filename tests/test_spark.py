@@ -9,7 +9,7 @@ from numpy.testing import assert_array_equal
 
 import fastgd
 from fastgd import Moments
-from fastgd._blocks import Tree
+from fastgd._data.blocks import Tree
 
 pytest.importorskip("pyspark", reason="the extra spark is not installed")
 pa = pytest.importorskip("pyarrow")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastgd._spectrum import MOST_EXACT, curvature, eigenvalues_of, exact_curvature
+from fastgd._linalg.spectrum import MOST_EXACT, curvature, eigenvalues_of, exact_curvature
 
 
 def with_spectrum(eigenvalues, rng):

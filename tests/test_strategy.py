@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import fastgd
 from fastgd import DivergenceError, Moments, StopReason
-from fastgd._costs import MOST_FEATURES, moments_cost
+from fastgd._sums.costs import MOST_FEATURES, moments_cost
 from fastgd.backends import BACKENDS, load_backend
 
 RATE = {"mean": 0.1, "sum": 0.1 / 400}  # literal steps that work on the data below

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fastgd
-from fastgd._problem import as_problem
+from fastgd._data.problem import as_problem
 from fastgd.sources import KINDS
 
 pd = pytest.importorskip("pandas")
@@ -372,7 +372,7 @@ def test_a_kind_imports_only_its_own_library(kind):
     maker = {"pandas": "DataFrame", "polars": "DataFrame", "pyarrow": "table"}[kind]
     code = (
         f"import {kind}, sys; data = {kind}.{maker}({{'a': [1., 2., 4.]}}); "
-        "before = set(sys.modules); from fastgd._problem import as_problem; "
+        "before = set(sys.modules); from fastgd._data.problem import as_problem; "
         "as_problem(data, [1., 2., 3.]); "
         "new = {name.partition('.')[0] for name in set(sys.modules) - before}; "
         f"assert not new & ({{'narwhals', 'pandas', 'polars', 'pyarrow'}} - {{'{kind}'}}), new"

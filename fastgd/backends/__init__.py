@@ -19,9 +19,9 @@ from typing import Any, NamedTuple, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._arrays import Floats
-from fastgd._double_double import DoubleDouble
-from fastgd._problem import Problem
+from fastgd._data.arrays import Floats
+from fastgd._data.problem import Problem
+from fastgd._linalg.double_double import DoubleDouble
 
 # Import strings, so that choosing one backend imports no other.
 BACKENDS = {

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._arrays import Floats
-from fastgd._double_double import DoubleDouble, zeros
-from fastgd._problem import Problem
+from fastgd._data.arrays import Floats
+from fastgd._data.problem import Problem
+from fastgd._linalg.double_double import DoubleDouble, zeros
 from fastgd.backends import ColumnStatistics, Pass, RawMoments, Sums
 
 BLOCK_ROWS = 4096

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastgd import FitResult
-from fastgd._table import short
+from fastgd._results.table import short
 
 NOTE = "statistics are of one target, from 1-D y"
 

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fastgd import Moments
-from fastgd._arrays import CHOOSE, check_one_target
-from fastgd._blocks import as_block
-from fastgd._missing import CHOICES
+from fastgd._data.arrays import CHOOSE, check_one_target
+from fastgd._data.blocks import as_block
+from fastgd._data.missing import CHOICES
 from fastgd._plan import ONE_TARGET, moments_and_size
 from fastgd._settings import Settings
 from fastgd.commands import CommandError, count

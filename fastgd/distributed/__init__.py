@@ -58,6 +58,6 @@ A database can make moments of its own sums:
 ([2.0], 1.0)
 """
 
-from fastgd._blocks import Blocks, Layout, Tree, layout_of, merge_in_order, work_on
+from fastgd._data.blocks import Blocks, Layout, Tree, layout_of, merge_in_order, work_on
 
 __all__ = ["Blocks", "Layout", "Tree", "layout_of", "merge_in_order", "work_on"]

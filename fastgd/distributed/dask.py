@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import numpy as np
 
-from fastgd._blocks import layout_of, merge_in_order, work_on
-from fastgd._problem import Problem
+from fastgd._data.blocks import layout_of, merge_in_order, work_on
+from fastgd._data.problem import Problem
 
 try:
     import dask

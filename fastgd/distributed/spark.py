@@ -6,8 +6,8 @@ import pickle
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from fastgd._blocks import Tree, layout_of, work_on
-from fastgd._problem import Problem
+from fastgd._data.blocks import Tree, layout_of, work_on
+from fastgd._data.problem import Problem
 
 try:
     import pyarrow as pa

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 import fastgd
-from fastgd._predict import predict
+from fastgd._results.predict import predict
 
 # X of either is used as it is, without a copy.
 DTYPES = (np.float64, np.float32)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import check_cv
 
 from fastgd._cross_validation import cross_validate
-from fastgd._moments import Moments
+from fastgd._moments.moments import Moments
 from fastgd.sklearn._base import LinearRegressor, validate
 
 

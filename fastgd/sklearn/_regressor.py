@@ -12,8 +12,8 @@ from sklearn.base import MultiOutputMixin
 from fastgd import _check
 from fastgd._errors import warning_class
 from fastgd._fit import fit
-from fastgd._moments import Moments
-from fastgd._result import FitResult
+from fastgd._moments.moments import Moments
+from fastgd._results.result import FitResult
 from fastgd._settings import CHECKS
 from fastgd._watch import EpochState
 from fastgd.sklearn._base import ConvergenceWarning, LinearRegressor, validate

@@ -1,7 +1,7 @@
 """The fused backend: one read of X for loss and gradient, in compiled kernels.
 
-`_choice` says which kernel reads the array and in which groups of rows; `_kernels` has the
-kernels, written in the vectors of `_emit` where Numba's loops were too slow; `_compile` compiles
+`_choice` says which kernel reads the array and in which groups of rows; `kernels` has the
+kernels, written in the vectors of `emit` where Numba's loops were too slow; `_compile` compiles
 them and keeps them on disk.
 """
 
@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._arrays import Floats, aligned_empty
-from fastgd._double_double import DoubleDouble
-from fastgd._problem import Problem
+from fastgd._data.arrays import Floats, aligned_empty
+from fastgd._data.problem import Problem
+from fastgd._linalg.double_double import DoubleDouble
 from fastgd._threads import Team, available_threads, batches
 from fastgd.backends import ColumnStatistics, RawMoments, Sums
 from fastgd.backends.numba import _choice
 from fastgd.backends.numba._choice import choose_kernel, pass_rows, whole_rows
 from fastgd.backends.numba._compile import compiled
-from fastgd.backends.numba._exact import read_exactly
-from fastgd.backends.numba._moments import read_moments
+from fastgd.backends.numba._moments.exact import read_exactly
+from fastgd.backends.numba._moments.moments import read_moments
+from fastgd.backends.numba._moments.statistics import read_statistics
 from fastgd.backends.numba._replay import load_replay
 from fastgd.backends.numba._signatures import fused_signature
-from fastgd.backends.numba._statistics import read_statistics
 
 # Rows that are read again for each target: they stay in the second cache.
 TARGETS_BLOCK_BYTES = 256 << 10

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastgd._problem import Problem
-from fastgd.backends.numba import _columns, _kernels, _near_layout, _rows, _sweeps, _there_and_back
-from fastgd.backends.numba import _emit as emit
-from fastgd.backends.numba._assemble import Kernel
-from fastgd.backends.numba._row_forms import choose_form, choose_near_form
+from fastgd._data.problem import Problem
+from fastgd.backends.numba._fused import columns, kernels, near_layout, sweeps, there_and_back
+from fastgd.backends.numba._fused import rows as _rows
+from fastgd.backends.numba._fused.row_forms import choose_form, choose_near_form
+from fastgd.backends.numba._vectors import emit
+from fastgd.backends.numba._vectors.assemble import Kernel
 
 MOST_TILE_COLUMNS = 32 if emit.REGISTER_BYTES == 64 else 22
 # Registers of AVX-512, which are long and many, make other kernels worth while, as measured there.
@@ -78,16 +79,16 @@ def _choose_for_rows(problem: Problem, dtype: np.dtype[Any]) -> Choice:
     X, d = problem.X, problem.n_features
     gaps, near = X.strides[0] != d * X.itemsize, is_near(problem)
     if d < LEAST_SHORT_ROW:
-        return Choice(_kernels.NEAR_ROW_TILES if near else _kernels.ROW_TILES, None)
-    if near and d * dtype.itemsize <= _near_layout.MOST_BYTES:
-        return Choice(_kernels.NEAR_ROWS_WITH_GAPS if gaps else _kernels.NEAR_ROWS, None)
+        return Choice(kernels.NEAR_ROW_TILES if near else kernels.ROW_TILES, None)
+    if near and d * dtype.itemsize <= near_layout.MOST_BYTES:
+        return Choice(kernels.NEAR_ROWS_WITH_GAPS if gaps else kernels.NEAR_ROWS, None)
     if d <= MOST_SHORT_ROW:
-        return Choice(_kernels.SHORT_ROWS, None)
+        return Choice(kernels.SHORT_ROWS, None)
     if near:
         form = choose_near_form(d, X.itemsize, dtype.itemsize)
     else:
         form = choose_form(d, X.itemsize, gaps)
-    return Choice(_kernels.ROW_BLOCKS[form], _rows.scratch_size(d, form))
+    return Choice(kernels.ROW_BLOCKS[form], _rows.scratch_size(d, form))
 
 
 def _choose_for_columns(problem: Problem, dtype: np.dtype[Any]) -> Choice:
@@ -111,14 +112,14 @@ def _choose_for_columns(problem: Problem, dtype: np.dtype[Any]) -> Choice:
     """
     X, d = problem.X, problem.n_features
     if d >= LEAST_COLUMNS_IN_CACHE[X.itemsize] and X.nbytes <= CACHED_BYTES:
-        return Choice(_kernels.COLUMNS_IN_CACHE, 0)
+        return Choice(kernels.COLUMNS_IN_CACHE, 0)
     if d <= MOST_TILE_COLUMNS:
-        return Choice(_kernels.COLUMN_TILES, None)
+        return Choice(kernels.COLUMN_TILES, None)
     if dtype == X.dtype and d * X.itemsize >= LEAST_FETCHED_BYTES:
-        return Choice(_kernels.FETCHED_COLUMNS, _there_and_back.scratch_size(d))
+        return Choice(kernels.FETCHED_COLUMNS, there_and_back.scratch_size(d))
     if _is_swept(problem):
-        return Choice(_kernels.COLUMN_SWEEPS, _sweeps.scratch_size(d))
-    return Choice(_column_blocks(d), _columns.block_rows(d, X.itemsize))
+        return Choice(kernels.COLUMN_SWEEPS, sweeps.scratch_size(d))
+    return Choice(_column_blocks(d), columns.block_rows(d, X.itemsize))
 
 
 def is_near(problem: Problem) -> bool:
@@ -127,9 +128,9 @@ def is_near(problem: Problem) -> bool:
 
 
 def _column_blocks(d: int) -> Kernel:
-    if d > _columns.MOST_BLOCKED_COLUMNS:  # with AVX-512, they have been swept
-        return _kernels.COLUMN_RUNS
-    return _kernels.COLUMN_BLOCKS if d < LEAST_FEWER_ABREAST else _kernels.COLUMN_BLOCKS_BY_4
+    if d > columns.MOST_BLOCKED_COLUMNS:  # with AVX-512, they have been swept
+        return kernels.COLUMN_RUNS
+    return kernels.COLUMN_BLOCKS if d < LEAST_FEWER_ABREAST else kernels.COLUMN_BLOCKS_BY_4
 
 
 def group_rows(problem: Problem) -> int:
@@ -152,8 +153,8 @@ def pass_rows(problem: Problem) -> int:
     rows = _whole(block, group_rows(problem))
     if X.strides[0] != X.itemsize or d <= MOST_TILE_COLUMNS:
         return rows
-    run = _columns.LEAST_RUN_ROWS
-    if d <= _columns.MOST_BLOCKED_COLUMNS and not _is_swept(problem):
+    run = columns.LEAST_RUN_ROWS
+    if d <= columns.MOST_BLOCKED_COLUMNS and not _is_swept(problem):
         return max(rows, _whole(block, min(run, -(-n // SHARES))))
     n_runs = max(1, n // run // SHARES) * SHARES
     return max(rows, _whole(block, -(-n // n_runs)))
@@ -163,7 +164,7 @@ def whole_rows(problem: Problem) -> int:
     """Rows of which groups are multiples, for the kernel to have no rest in each."""
     X, d = problem.X, problem.n_features
     if X.strides[0] == X.itemsize and d >= LEAST_COLUMNS_IN_CACHE[X.itemsize]:
-        return max(_sweeps.TILE_ROWS, _there_and_back.TILE_ROWS)  # powers of two
+        return max(sweeps.TILE_ROWS, there_and_back.TILE_ROWS)  # powers of two
     return GROUP_ROWS
 
 

@@ -30,7 +30,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 from numba.core.runtime import rtsys  # type: ignore[attr-defined]
 
-from fastgd.backends.numba._assemble import Kernel, assemble
+from fastgd.backends.numba._vectors.assemble import Kernel, assemble
 
 FASTMATH = frozenset({"reassoc", "contract"})
 DIGEST_BYTES = hashlib.sha256().digest_size
@@ -185,7 +185,7 @@ def cache_folder() -> Path:
 def _build() -> tuple[str, ...]:
     """Everything but types and processor that compiled code depends on."""
     sources = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         sources.update(path.read_bytes())
     versions = (numba.__version__, llvmlite.__version__, np.__version__, sys.version)
     settings = sorted(

@@ -1,0 +1,1 @@
+"""What the caller hands in: arrays, checked and oriented, and blocks of them."""

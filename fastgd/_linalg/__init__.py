@@ -1,0 +1,1 @@
+"""Matrices and numbers: factors, products, eigenvalues, double-double."""

@@ -1,0 +1,1 @@
+"""What one read can tell of the data: moments, and what follows from them alone."""

@@ -1,0 +1,1 @@
+"""Where a descent gets its sums: from reads of the data, or from moments collected in one."""

@@ -1,0 +1,1 @@
+"""Kernels that read X once for loss and gradient."""

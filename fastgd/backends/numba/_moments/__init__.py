@@ -1,0 +1,1 @@
+"""Kernels and passes that read X once for its moments."""

@@ -1,0 +1,1 @@
+"""Vectors in LLVM IR: the words that kernels are written in."""
