@@ -41,7 +41,7 @@ README_ROWS = {("1-D", 1), ("rows", 16), ("columns", 16)}
 README_ROWS |= {("C", d) for d in (2, 4, 8, 16, 100, 1000, 5000)} | {("F", d) for d in (16, 100)}
 SLICES = ("rows", "columns")
 IN_CACHE = 4 << 20  # bytes
-LEAST_BLOCKED = 33  # columns; a line of each of fewer can be read in turn
+LEAST_BLOCKED = 45  # columns; a line of each of fewer can be read in turn
 
 
 class Case(NamedTuple):

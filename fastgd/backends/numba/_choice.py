@@ -14,7 +14,7 @@ from fastgd.backends.numba._fused.row_forms import choose_form, choose_near_form
 from fastgd.backends.numba._vectors import emit
 from fastgd.backends.numba._vectors.assemble import Kernel
 
-MOST_TILE_COLUMNS = 32 if emit.REGISTER_BYTES == 64 else 22
+MOST_TILE_COLUMNS = 44 if emit.REGISTER_BYTES == 64 else 22
 # Registers of AVX-512, which are long and many, make other kernels worth while, as measured there.
 LEAST_FEWER_ABREAST, LEAST_SWEPT_BYTES = (
     (96, 1152) if emit.REGISTER_BYTES == 64 else (sys.maxsize, sys.maxsize)
@@ -98,8 +98,9 @@ def _choose_for_columns(problem: Problem, dtype: np.dtype[Any]) -> Choice:
     of them, tiles are 1.2 times as fast at 20 and at 22 (one thread, AVX2, 22: 0.55 of the limit,
     and 0.46), 0.9 at 24, where in single precision it is 0.75, and 0.6 at 32. With AVX-512, 23 to
     28 are 1.4 to 1.9 times as fast in one thread (24: 0.94 of the limit, and 0.66), 1.1 to 1.2
-    times in two, 32 1.2 times and level, 40 1.2 and 0.94 times; in single precision 24 to 32 are
-    1.1 to 1.3 times as fast in one thread, and 0.86 to 0.97 times in two.
+    times in two; 33 to 44, in both precisions and of float64, 1.1 to 1.5 times in one thread, and
+    in two 1.2 to 1.5 times while memory gives 72 GB/s, 0.86 to 1.05 times while others use it,
+    too, and it gives 47; 48 are level in double precision, and 56 and more 0.7 to 1.0 times.
 
     With AVX-512, sweeps of 300 columns are 1.2 times as fast as blocks in one thread, and level in
     two; of 192 to 256 columns 0.75 to 1.2 times, as their distance in memory has it; of 32 to 48 as

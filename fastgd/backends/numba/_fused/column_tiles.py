@@ -29,10 +29,11 @@ VECTORS_A_RUN = {emit.SINGLE: 32, emit.DOUBLE: 1024}
 # 256 and 512 bytes are level, 768 too far; and tiles of two lines of a column made 16 and more 0.6
 # times as fast (single precision).
 BYTES_AHEAD = 384
-# Of more columns than the hardware follows, if they are converted, and twice: with AVX-512, 16 to
-# 24 of float32 come 1.02 to 1.09 times as fast so in one thread, and 1.0 to 1.1 times in two; but
-# 10 to 15, 28 and 32, 0.82 to 0.96 times.
-MANY_COLUMNS, BYTES_AHEAD_OF_MANY = range(16, 25), (768, 256)
+# Just more columns than the hardware follows, if they are converted, are fetched twice. With
+# AVX-512, 16 to 18 of float32 come 1.05 times as fast so in one thread, and level in two; 20 to 28
+# are level, as the place of an array in memory has it (0.92 to 1.25), 32 come 0.9 times as fast,
+# and 10 to 15 0.82 to 0.95 times.
+MANY_COLUMNS, BYTES_AHEAD_OF_MANY = range(16, 20), (768, 256)
 
 
 def tile_rows(context: Any, X: Any) -> int:

@@ -27,7 +27,8 @@ FEWER_LANES = 8
 # they are not converted, are swept instead, in groups of LEAST_RUN_ROWS and more.) Two threads,
 # double: 1900 columns come 1.3 times as fast as in blocks of 1024 rows and 400 KB, 1000 columns
 # 1.05 times as fast as in blocks of 256; 24 to 300 are level.
-LEAST_BLOCK_ROWS, BLOCK_BYTES = 512, 200 << 10
+# With AVX-512, 64 are 1.05 to 1.08 times as fast in blocks of 300 KB, and 80 and more level.
+LEAST_BLOCK_ROWS, BLOCK_BYTES = 512, (300 if emit.REGISTER_BYTES == 64 else 200) << 10
 # Of more columns no cache holds a block, and both reads are from memory, in long runs of each: 5000
 # columns, one thread: 0.40 of the limit in blocks of 1024 rows, 0.53 of 4096. Groups of rows are
 # made of up to twice as many as the least, and are one block: in blocks of 4096 and a rest, 2100
