@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike
 from fastgd._data.arrays import check_one_target
 from fastgd._data.problem import Problem
 from fastgd._descent.outlook import MOST_EPOCHS, outlook
-from fastgd._fit import opened
 from fastgd._moments.moments import Moments, moments_of
 from fastgd._settings import Settings, check_settings
 from fastgd._sums.costs import moments_cost, reads_before_moments
+from fastgd._sums.opened import opened
 from fastgd._sums.reads import BlockReads
 
 ONE_TARGET = "y must be 1-D, one target"
