@@ -14,6 +14,9 @@ reads nothing takes is left out, of fastgd and yardstick alike.
 
 Of many columns no algorithm that reads them once can read each from end to end. "in blocks" is what
 a read-only sum reaches that reads so many rows of each column in turn as stay in the second cache.
+
+In cache, arithmetic takes longer than reading. "in double" is what a sum reaches that multiplies
+each value twice in float64, which is the least that a pass in double precision can do.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from numpy.typing import NDArray
 
 from bench import readme
 from bench._rounds import Times, rounds
-from bench.yardstick import block_readers, fastest_sum, reader
+from bench.yardstick import block_readers, fastest_sum, product_sums, reader
 from fastgd._data.problem import as_problem
 from fastgd._threads import available_threads
 from fastgd.backends.numba import Pass, open_pass
@@ -61,6 +64,7 @@ class Row(NamedTuple):
     single: float  # fraction of the limit
     double: float
     in_blocks: float  # fraction of the limit that a sum of many columns, in blocks, reaches
+    in_double: float  # that two products of each value in float64 reach, of what is in cache
     numpy_ratio: float  # numpy's best time over fastgd's (double)
 
 
@@ -169,6 +173,7 @@ def measure(case: Case, buffer: NDArray[Any], threads: int, seconds: float) -> R
         float(np.median(limit / times["single"])),
         float(np.median(limit / times["double"])),
         max((float(np.median(limit / times[name])) for name in blocks), default=np.nan),
+        float(np.median(limit / times["least"])) if "least" in times else np.nan,
         float(np.median(times["numpy"] / times["double"])) if "numpy" in times else np.nan,
     )
 
@@ -178,7 +183,8 @@ def kernel_times(
 ) -> dict[str, Times]:
     """Seconds of yardstick and kernels, less what a call of each takes that reads nothing."""
     works: dict[str, tuple[int, Callable[[int], Any]]] = {
-        "limit": (len(values), lambda stop: fastest_sum(values[:stop]))
+        "limit": (len(values), lambda stop: fastest_sum(values[:stop])),
+        "least": (len(values), lambda stop: product_sums(values[:stop], 1.5, 0.5)),
     }
     works |= {name: (n, kernel_alone(read, w)) for name, read in passes.items()}
     calls: dict[str, Callable[[], Any]] = {}
@@ -191,7 +197,7 @@ def kernel_times(
 
 HEADER = (
     "layout      d  extra       dtype        MB  threads  limit GB/s  single  double  in blocks"
-    "  numpy/double"
+    "  in double  numpy/double"
 )
 
 
@@ -199,7 +205,7 @@ def text(row: Row) -> str:
     return (
         f"{row.layout:<8}{row.d:>5}  {row.extra:<10}  {row.dtype}  {row.megabytes:>7.4g}"
         f"  {row.threads:>7}  {row.limit_gbs:>10.1f}  {row.single:>6.2f}  {row.double:>6.2f}"
-        f"  {row.in_blocks:>9.2f}  {row.numpy_ratio:>12.1f}"
+        f"  {row.in_blocks:>9.2f}  {row.in_double:>9.2f}  {row.numpy_ratio:>12.1f}"
     )
 
 

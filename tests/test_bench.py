@@ -201,7 +201,7 @@ def test_a_pipeline_that_scores_otherwise_is_told(wrong, monkeypatch, capsys):
 
 @pytest.mark.parametrize("in_cache", [True, False])
 @pytest.mark.parametrize(
-    "case", [("C", 2), ("F", 24), ("F", 37), ("rows", 2), ("1-D", 1, "weighted")], ids=str
+    "case", [("C", 2), ("F", 24), ("F", 50), ("rows", 2), ("1-D", 1, "weighted")], ids=str
 )
 def test_the_fraction_of_the_limit_is_measured(case, in_cache, monkeypatch):
     monkeypatch.setattr(bandwidth, "IN_CACHE", 1 << 30 if in_cache else 0)
@@ -211,7 +211,13 @@ def test_the_fraction_of_the_limit_is_measured(case, in_cache, monkeypatch):
 
     assert np.isfinite([row.double, row.single, row.limit_gbs]).all()
     assert row.megabytes == pytest.approx(0.4, rel=0.6)
-    assert np.isfinite(row.in_blocks) == (row.d == 37 and not in_cache)
+    assert np.isfinite(row.in_blocks) == (row.d == 50 and not in_cache)
+    assert np.isfinite(row.in_double) == in_cache
+
+
+def test_least_products_are_of_all_elements():
+    x = np.random.default_rng(0).integers(0, 9, 3001).astype("f4")
+    assert yardstick.product_sums(x, 1.5, 0.5) == (1.5 * x.sum(), 0.5 * x.sum())
 
 
 def test_sums_in_blocks_are_of_all_elements():
