@@ -27,6 +27,7 @@ from fastgd.backends.numba._compile import compiled
 from fastgd.backends.numba._emit import Builder, Value, const
 from fastgd.backends.numba._moments import (
     WAITING_BYTES,
+    calls,
     choose_pack,
     chunk_rows,
     moments_rows,
@@ -202,9 +203,8 @@ def read_exactly(problem: Problem, n_threads: int | None) -> DoubleDouble:
         high, low = np.zeros((n_columns, n_columns)), np.zeros((n_columns, n_columns))
         scratch = new_scratch(n_columns + 1, rows, double)
         scratch[n_columns - 1] = 1.0
-        first = group * length
-        stop = min(first + length, n)
-        add_rows(X, y, weight, zero, fixed_X, fixed_y, scratch, high, low, first, stop)
+        for first, stop in calls(group * length, min((group + 1) * length, n), n_columns, rows):
+            add_rows(X, y, weight, zero, fixed_X, fixed_y, scratch, high, low, first, stop)
         return DoubleDouble(high, low)
 
     n_groups = -(-n // length)
