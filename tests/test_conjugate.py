@@ -8,6 +8,7 @@ from problems import bowl
 
 from fastgd import Moments, StopReason, _conjugate, fit
 from fastgd._costs import Sample, best_sample, moments_cost
+from fastgd._shortest import TURNS
 
 
 @pytest.fixture
@@ -97,6 +98,20 @@ class TestTheSample:
         assert again.loss_history[1] > again.loss_history[0]
         assert again.loss_history[2] < again.loss_history[0]
         assert again.coef == pytest.approx(found.coef, abs=1e-4)
+
+    def test_is_solved_with_once_a_step(self, monkeypatch):
+        solved = []
+
+        def counting(*arguments):
+            made = sketched(*arguments)
+            return made._replace(apply=lambda g: solved.append(1) or made.apply(g))
+
+        sketched = _conjugate.sketched
+        monkeypatch.setattr(_conjugate, "sketched", counting)
+        X, y = bowl(1e4, n=4000, d=30)
+        result = fit(X, y, strategy="stream")
+        assert result.n_iter > 5
+        assert len(solved) <= result.n_iter + 1 + TURNS
 
     def test_is_the_same_every_time(self):
         X, y = bowl(1e4, n=4000, d=30)
