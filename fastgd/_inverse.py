@@ -60,7 +60,8 @@ def inverse_of(matrix: Array) -> Inverse:
     n = len(matrix)
     size = np.sqrt(np.maximum(matrix.diagonal(), 0.0))
     inverse_size = np.divide(1.0, size, out=np.zeros(n), where=size > 0.0)
-    correlation = matrix * inverse_size * inverse_size[:, np.newaxis]
+    correlation = matrix * inverse_size
+    correlation *= inverse_size[:, np.newaxis]
     correlation.flat[:: n + 1] = 1.0  # of a column of zeros, too: its solution is scaled by 0
     by_cholesky = _by_cholesky(correlation)
     factors = by_cholesky or _by_eigenvectors(correlation)
@@ -87,12 +88,11 @@ class _Factors(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """Some columns of a triangle: the inverse of their corner, and what lies beside and below."""
+    """Some rows of a triangle: the inverse of their corner, and what lies to its left."""
 
     place: slice
     inverse: Array
     left: Array
-    below: Array
 
 
 def _by_cholesky(matrix: Array) -> _Factors | None:
@@ -100,30 +100,31 @@ def _by_cholesky(matrix: Array) -> _Factors | None:
     lower, blocks = np.zeros(matrix.shape), []
     for start in range(0, n, BLOCK):
         stop = min(start + BLOCK, n)
-        block, done, left = slice(start, stop), slice(0, start), lower[start:stop, :start]
-        panel = _less(matrix[start:, block], lower[start:, done], left.T)
+        block, left = slice(start, stop), lower[start:stop, :start]
+        panel = _less(matrix[start:, block], lower[start:, :start], left.T)
         try:
             corner = np.linalg.cholesky(panel[: stop - start]).astype(np.float64, copy=False)
         except np.linalg.LinAlgError:
             return None
         if float(corner.diagonal().min()) ** 2 < LEAST_PIVOT:
             return None
-        inverse, below = _inverse_of_triangle(corner), lower[stop:, block]
-        if len(below):
-            below[...] = product(panel[stop - start :], inverse.T)
-        blocks.append(_Block(block, inverse, left, below))
+        inverse = _inverse_of_triangle(corner)
+        if stop < n:
+            lower[stop:, block] = product(panel[stop - start :], inverse.T)
+        blocks.append(_Block(block, inverse, left))
 
     def solve(b: Array) -> Array:
         x = b.copy()
-        for block, inverse, left, _ in blocks:
+        for block, inverse, left in blocks:
             x[block] = product(inverse, _less(x[block], left, x[: block.start]))
-        for block, inverse, _, below in reversed(blocks):
-            x[block] = product(inverse.T, _less(x[block], below.T, x[block.stop :]))
+        for block, inverse, left in reversed(blocks):
+            x[block] = product(inverse.T, x[block])
+            x[: block.start] -= product(left.T, x[block])
         return x
 
     def diagonal_of_inverse() -> Array:
         whole = np.zeros(lower.shape)
-        for block, inverse, left, _ in blocks:
+        for block, inverse, left in blocks:
             whole[block, block] = inverse
             if block.start:
                 before = whole[: block.start, : block.start]

@@ -117,9 +117,11 @@ def _params(
 
 
 def _penalised(curvature: Array, mean: Array, coordinates: Coordinates, ridge: float) -> Array:
-    """Half the Hessian by the coefficients, the intercept apart."""
-    total = curvature + ridge * np.eye(len(curvature))
-    return total if coordinates.fit_intercept else total + np.outer(mean, mean)
+    """Half the Hessian by the coefficients, the intercept apart; in the place of `curvature`."""
+    curvature.flat[:: len(curvature) + 1] += ridge
+    if not coordinates.fit_intercept:
+        curvature += np.outer(mean, mean)
+    return curvature
 
 
 def _in_coordinates(
