@@ -201,6 +201,6 @@ def _stages(
             return plain(coordinates, ridge)
         read.note(f"preconditioned by the moments of {sample.n_samples:,} rows")
         epsilon = rounding_unit(objective, source, settings)
-        return sketched(sample, n, coordinates, ridge, epsilon)
+        return sketched(sample, n, coordinates, ridge, epsilon, settings.n_threads)
 
     yield most, from_sample

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._product import product
+from fastgd._product import product, shared_product
+from fastgd._threads import Team, available_threads
 
 Array = NDArray[np.float64]
 
@@ -50,12 +51,12 @@ class Inverse(NamedTuple):
     is_clear: bool
 
 
-def inverse_of(matrix: Array) -> Inverse:
+def inverse_of(matrix: Array, n_threads: int | None = 1) -> Inverse:
     """Factor a symmetric positive semi-definite matrix, (n, n).
 
     Rows and columns are brought to equal length first: else the rounding of large ones would
     drown the small. Cholesky serves where every pivot is clear of rounding; else eigenvectors,
-    whose directions without curvature are left out.
+    whose directions without curvature are left out. The bits hang on no number of threads.
     """
     n = len(matrix)
     size = np.sqrt(np.maximum(matrix.diagonal(), 0.0))
@@ -63,7 +64,11 @@ def inverse_of(matrix: Array) -> Inverse:
     correlation = matrix * inverse_size
     correlation *= inverse_size[:, np.newaxis]
     correlation.flat[:: n + 1] = 1.0  # of a column of zeros, too: its solution is scaled by 0
-    by_cholesky = _by_cholesky(correlation)
+    team = Team(n_threads or available_threads())
+    try:
+        by_cholesky = _by_cholesky(correlation, team)
+    finally:
+        team.close()
     factors = by_cholesky or _by_eigenvectors(correlation)
     rank = factors.rank - (n - int(np.count_nonzero(size)))
 
@@ -95,13 +100,15 @@ class _Block(NamedTuple):
     left: Array
 
 
-def _by_cholesky(matrix: Array) -> _Factors | None:
+def _by_cholesky(matrix: Array, team: Team) -> _Factors | None:
     n = len(matrix)
     lower, blocks = np.zeros(matrix.shape), []
     for start in range(0, n, BLOCK):
         stop = min(start + BLOCK, n)
         block, left = slice(start, stop), lower[start:stop, :start]
-        panel = _less(matrix[start:, block], lower[start:, :start], left.T)
+        panel = matrix[start:, block].copy()
+        if start:
+            panel -= shared_product(lower[start:, :start], left.T, team)
         try:
             corner = np.linalg.cholesky(panel[: stop - start]).astype(np.float64, copy=False)
         except np.linalg.LinAlgError:

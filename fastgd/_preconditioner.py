@@ -71,7 +71,12 @@ def exact(quadratic: Quadratic, coordinates: Coordinates, ridge: float) -> Preco
 
 
 def sketched(
-    sample: Moments, n_samples: int, coordinates: Coordinates, ridge: float, epsilon: float
+    sample: Moments,
+    n_samples: int,
+    coordinates: Coordinates,
+    ridge: float,
+    epsilon: float,
+    n_threads: int | None,
 ) -> Preconditioner:
     """From the moments of some rows, drawn at random; `epsilon` is the rounding unit of gradients.
 
@@ -92,7 +97,7 @@ def sketched(
     least = least_curvature(epsilon)
     curvature[np.arange(d), np.arange(d)] += np.where(rare, variance, least * variance)
     s = math.sqrt(d / sample.n_samples - d / n_samples)
-    solve = inverse_of(curvature).solve
+    solve = inverse_of(curvature, n_threads).solve
     made = _in_coordinates(solve, coordinates, (1.0 + s) ** -2, max(1.0 - s * s, 0.1))
     return made._replace(guess=_guess(sample, solve, coordinates))
 

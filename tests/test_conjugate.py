@@ -8,6 +8,7 @@ from problems import bowl
 
 from fastgd import Moments, StopReason, _conjugate, fit
 from fastgd._costs import Sample, best_sample, moments_cost
+from fastgd._inverse import inverse_of
 from fastgd._shortest import TURNS
 
 
@@ -112,6 +113,19 @@ class TestTheSample:
         result = fit(X, y, strategy="stream")
         assert result.n_iter > 5
         assert len(solved) <= result.n_iter + 1 + TURNS
+
+    @pytest.mark.parametrize("n_threads", [1, 3, None])
+    def test_is_solved_with_by_the_threads_of_the_fit(self, n_threads, monkeypatch):
+        asked = []
+
+        def asking(matrix, n_threads=1):
+            asked.append(n_threads)
+            return inverse_of(matrix)
+
+        monkeypatch.setattr("fastgd._preconditioner.inverse_of", asking)
+        X, y = bowl(1e4, n=4000, d=30)
+        fit(X, y, strategy="stream", n_threads=n_threads)
+        assert asked == [n_threads]
 
     def test_is_the_same_every_time(self):
         X, y = bowl(1e4, n=4000, d=30)
