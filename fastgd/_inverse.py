@@ -126,7 +126,8 @@ def _by_cholesky(matrix: Array, team: Team) -> _Factors | None:
             x[block] = product(inverse, _less(x[block], left, x[: block.start]))
         for block, inverse, left in reversed(blocks):
             x[block] = product(inverse.T, x[block])
-            x[: block.start] -= product(left.T, x[block])
+            if block.start:
+                x[: block.start] -= product(left.T, x[block])
         return x
 
     def diagonal_of_inverse() -> Array:
