@@ -16,8 +16,9 @@ Array = NDArray[np.float64]
 
 # Triangles are made and solved in blocks of so many columns, whose diagonals are inverted: numpy
 # has no triangular solver, and the bits of its factorisation of a large matrix depend on the
-# number of BLAS's threads, which share no factorisation of fewer than 64 columns. Takes 1.9 times
-# as long at 1,000 columns and 1.4 times at 3,000 as what two threads share (0.03 and 0.5 s).
+# number of BLAS's threads, which share no factorisation of fewer than 64 columns. Takes as long at
+# 1,000 columns as what two threads share, and 1.4 times at 5,000 (9 ms and 0.4 s); with two threads
+# of ours as long.
 # Eigenvectors are not so: where columns are sums of others, and there are some 70, bits may differ
 # (README, "Compare the backends").
 BLOCK = 48
