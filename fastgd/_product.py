@@ -40,7 +40,9 @@ def product(a: Array, b: Array) -> Array:
 def shared_product(a: Array, b: Array, team: Team) -> Array:
     """The `product` of two matrices, with the same bits: threads share its pieces."""
     n_pieces = -(-len(a) // ROWS)
-    n_shares = max(1, min(team.n_threads, n_pieces * len(b) // LEAST_SHARE))
+    n_shares = min(team.n_threads, n_pieces * len(b) // LEAST_SHARE)
+    if n_shares < 2:
+        return product(a, b)
     rows = -(-n_pieces // n_shares) * ROWS
     out = np.empty((len(a), b.shape[1]))
 

@@ -104,14 +104,14 @@ def test_a_shared_product_has_the_same_bits(rows, columns, n_threads, shares):
     a, b = rng.standard_normal((rows, 200)), rng.standard_normal((columns, 200)).T
     team = Team(n_threads)
     assert shared_product(a, b, team).tobytes() == product(a, b).tobytes()
-    assert shares == [n_threads if rows else 1]
+    assert shares == [n_threads] * (rows > 0 and n_threads > 1)
     team.close()
 
 
 def test_has_the_same_bits_for_any_number_of_threads(shares):
     matrix, b = gram(400, 3 * BLOCK + 5), np.ones(3 * BLOCK + 5)
     once = inverse_of(matrix).solve(b)
-    assert max(shares) == 1
+    assert shares == []
     for n_threads in (2, 3, 8, None):
         assert inverse_of(matrix, n_threads).solve(b).tobytes() == once.tobytes()
     assert max(shares) == 8
