@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from fastgd.backends.numba import _choice, _columns, _emit, _moments, _row_forms
+from fastgd.backends.numba import _choice, _columns, _emit, _exact, _moments, _row_forms
 
 SMALL_GROUP_BYTES = 1 << 11
 
@@ -111,4 +111,5 @@ def use_small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(_choice, "is_near", lambda problem: problem.n_features in NEAR)
     monkeypatch.setattr(_moments, "THREADING_PRODUCTS", 0)
     monkeypatch.setattr(_moments, "LEAST_GROUP_ROWS", 64)
+    monkeypatch.setattr(_exact, "LEAST_GROUP_ROWS", 64)
     monkeypatch.setattr(_moments, "MOST_GROUP_ROWS", 64)

@@ -23,7 +23,6 @@ from fastgd import Moments
 from fastgd._problem import Problem
 from fastgd.backends import BACKENDS
 from fastgd.backends.numba import (
-    _exact,
     _gram,
     _moments_kernels,
     _outer,
@@ -364,7 +363,8 @@ class TestGroupsOfManyColumns:
     @pytest.mark.parametrize("d", [100, 1000, 2000, 5000])
     def test_are_long_and_read_in_short_calls(self, d):
         X = np.lib.stride_tricks.as_strided(np.zeros(1), (9000, d), (8, 0), writeable=False)
-        length = kernels.moments_rows(Problem(X, np.zeros(9000), None, False), d + 1)
+        problem = Problem(X, np.zeros(9000), None, False)
+        length = kernels.moments_rows(problem, d + 1, kernels.LEAST_GROUP_ROWS)
         assert kernels.LEAST_GROUP_ROWS <= length <= kernels.MOST_GROUP_ROWS
         chunk = kernels.chunk_rows(d + 2, 8, kernels.CHUNK_ROWS)
         runs = list(kernels.calls(length, 9000, d + 1, chunk))
@@ -373,16 +373,14 @@ class TestGroupsOfManyColumns:
         assert longest <= max(kernels.CALL_PRODUCTS / d**2, chunk)
         assert {first % chunk for first, _ in runs} == {length % chunk}
 
-    @pytest.mark.parametrize("precision", ["double", "exact"])
-    def test_have_the_bits_of_one_call(self, precision, rng, monkeypatch):
+    def test_have_the_bits_of_one_call(self, rng, monkeypatch):
         X, y = rng.standard_normal((3000, 70)), rng.standard_normal(3000)
-        options = {"precision": precision}
-        once = Moments.of(X, y, **options)
-        rows = kernels.moments_rows(Problem(X, y, None, False), 71)
-        for module in (kernels, _exact):  # as with no products in a call the groups are short
-            monkeypatch.setattr(module, "moments_rows", lambda *_, rows=rows: rows)
+        once = Moments.of(X, y)
+        rows = kernels.moments_rows(Problem(X, y, None, False), 71, kernels.LEAST_GROUP_ROWS)
+        # With no products in a call, groups would be short.
+        monkeypatch.setattr(kernels, "moments_rows", lambda *_: rows)
         monkeypatch.setattr(kernels, "CALL_PRODUCTS", 0)
-        assert Moments.of(X, y, **options) == once
+        assert Moments.of(X, y) == once
 
 
 class TestBits:

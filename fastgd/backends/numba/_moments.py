@@ -28,8 +28,9 @@ CHUNK_ROWS = 192
 CHUNK_BYTES = 4 << 20
 # Groups of many columns are kept long: as many numbers as there are products are added for each.
 # (8,000 rows of 5,000 columns took 2.0 times as long in groups of 256 rows, 2,000 columns in groups
-# of 500 rows 1.25 times.) They are read in calls that an interrupt can wait for, of a tenth of a
-# second at most.
+# of 500 rows 1.25 times.) They are read in calls of a tenth of a second at most, for an interrupt
+# waits for one; and then until the other threads have ended their groups: 5,000 columns take half a
+# second.
 FEW_COLUMNS = 64
 LEAST_GROUP_ROWS, MOST_GROUP_ROWS = 2048, 4096
 CALL_PRODUCTS = 2_000_000_000
@@ -68,7 +69,7 @@ def _read_about(
     key = (X.dtype, y.dtype, weight is not None, dtype, len(fixed_X), len(fixed_y))
     add_rows = compiled(kernel, key, moments_signature)
 
-    length = moments_rows(problem, n_columns)
+    length = moments_rows(problem, n_columns, LEAST_GROUP_ROWS)
     n_groups = -(-n // length)
     rows, panel, step = 0, 0, 0
     if kernel in PACKING:
@@ -130,12 +131,12 @@ def new_scratch(n_columns: int, length: int, dtype: np.dtype[Any]) -> Floats:
     return room[: n_columns * length].reshape(n_columns, length)
 
 
-def moments_rows(problem: Problem, n_columns: int) -> int:
+def moments_rows(problem: Problem, n_columns: int, least: int) -> int:
     """Rows of each group but the last."""
     length = group_rows(problem)
     if n_columns > FEW_COLUMNS:
         swift = CALL_PRODUCTS // n_columns**2
-        length = max(LEAST_GROUP_ROWS, min(max(length, MOST_GROUP_ROWS), swift))
+        length = max(least, min(max(length, MOST_GROUP_ROWS), swift))
     return length
 
 
