@@ -80,7 +80,7 @@ class Team:
     """
 
     def __init__(self, n_threads: int) -> None:
-        self._n_threads = n_threads
+        self.n_threads = n_threads
         self._executor: ThreadPoolExecutor | None = None
 
     def close(self) -> None:
@@ -99,7 +99,7 @@ class Team:
 
         helpers = []
         try:
-            for _ in range(min(self._n_threads, n_groups) - 1):
+            for _ in range(min(self.n_threads, n_groups) - 1):
                 helpers.append(self._pool().submit(take_groups))
         except RuntimeError:
             pass  # the interpreter is shutting down and starts no threads: work alone
@@ -114,7 +114,7 @@ class Team:
         if self._executor is None:
             from concurrent.futures import ThreadPoolExecutor
 
-            self._executor = ThreadPoolExecutor(self._n_threads - 1, "fastgd")
+            self._executor = ThreadPoolExecutor(self.n_threads - 1, "fastgd")
         return self._executor
 
 

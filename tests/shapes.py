@@ -9,7 +9,7 @@ import pytest
 
 from fastgd.backends.numba import _choice
 from fastgd.backends.numba._fused import columns, row_forms
-from fastgd.backends.numba._moments import moments
+from fastgd.backends.numba._moments import exact, moments
 from fastgd.backends.numba._vectors import emit
 
 SMALL_GROUP_BYTES = 1 << 11
@@ -114,4 +114,5 @@ def use_small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(_choice, "is_near", lambda problem: problem.n_features in NEAR)
     monkeypatch.setattr(moments, "THREADING_PRODUCTS", 0)
     monkeypatch.setattr(moments, "LEAST_GROUP_ROWS", 64)
+    monkeypatch.setattr(exact, "LEAST_GROUP_ROWS", 64)
     monkeypatch.setattr(moments, "MOST_GROUP_ROWS", 64)

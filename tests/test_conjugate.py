@@ -8,6 +8,8 @@ from problems import bowl
 
 from fastgd import Moments, StopReason, fit
 from fastgd._descent import conjugate
+from fastgd._descent.shortest import TURNS
+from fastgd._linalg.inverse import inverse_of
 from fastgd._sums.costs import Sample, best_sample, moments_cost
 
 
@@ -98,6 +100,33 @@ class TestTheSample:
         assert again.loss_history[1] > again.loss_history[0]
         assert again.loss_history[2] < again.loss_history[0]
         assert again.coef == pytest.approx(found.coef, abs=1e-4)
+
+    def test_is_solved_with_once_a_step(self, monkeypatch):
+        solved = []
+
+        def counting(*arguments):
+            made = sketched(*arguments)
+            return made._replace(apply=lambda g: solved.append(1) or made.apply(g))
+
+        sketched = conjugate.sketched
+        monkeypatch.setattr(conjugate, "sketched", counting)
+        X, y = bowl(1e4, n=4000, d=30)
+        result = fit(X, y, strategy="stream")
+        assert result.n_iter > 5
+        assert len(solved) <= result.n_iter + 1 + TURNS
+
+    @pytest.mark.parametrize("n_threads", [1, 3, None])
+    def test_is_solved_with_by_the_threads_of_the_fit(self, n_threads, monkeypatch):
+        asked = []
+
+        def asking(matrix, n_threads=1):
+            asked.append(n_threads)
+            return inverse_of(matrix)
+
+        monkeypatch.setattr("fastgd._preconditioner.inverse_of", asking)
+        X, y = bowl(1e4, n=4000, d=30)
+        fit(X, y, strategy="stream", n_threads=n_threads)
+        assert asked == [n_threads]
 
     def test_is_the_same_every_time(self):
         X, y = bowl(1e4, n=4000, d=30)

@@ -34,7 +34,7 @@ ON_TOP = (
 KNOWS_ONLY = {
     "fastgd._check": (),
     "fastgd._files": (),
-    "fastgd._linalg": ("fastgd._linalg",),
+    "fastgd._linalg": ("fastgd._linalg", "fastgd._threads"),
     "fastgd._data": ("fastgd._data", "fastgd._check", "fastgd.sources"),
     "fastgd._results.result": ("fastgd._check", "fastgd._files", "fastgd._results.predict"),
     "fastgd.methods": ("fastgd.methods",),

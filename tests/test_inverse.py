@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from fastgd._linalg import inverse as _inverse
+from fastgd._linalg import product as _product
 from fastgd._linalg.inverse import BLOCK, inverse_of
-from fastgd._linalg.product import DEPTH, LEAST_SHARED, ROWS, product
+from fastgd._linalg.product import DEPTH, LEAST_SHARED, ROWS, product, shared_product
+from fastgd._threads import Team
 
 
 def gram(n, d, scales=1.0, seed=0):
@@ -79,3 +81,38 @@ def test_a_product_in_pieces(rows, inner, columns):
     b = rng.integers(-9, 9, (inner, *columns)).astype(float)
     assert np.array_equal(product(a, b), a @ b)
     assert np.array_equal(product(np.ascontiguousarray(a), b), a @ b)
+
+
+@pytest.fixture
+def shares(monkeypatch):
+    """How many shares teams are given, however small."""
+    monkeypatch.setattr(_product, "LEAST_SHARE", 1)
+    given, run = [], Team.run
+
+    def counting(team, work, n_groups):
+        given.append(n_groups)
+        run(team, work, n_groups)
+
+    monkeypatch.setattr(Team, "run", counting)
+    return given
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 4, 9])
+@pytest.mark.parametrize("rows", [0, 1, ROWS, ROWS + 1, 5 * ROWS, 7 * ROWS - 1])
+@pytest.mark.parametrize("columns", [0, 1, ROWS])
+def test_a_shared_product_has_the_same_bits(rows, columns, n_threads, shares):
+    rng = np.random.default_rng(3)
+    a, b = rng.standard_normal((rows, 200)), rng.standard_normal((columns, 200)).T
+    team = Team(n_threads)
+    assert shared_product(a, b, team).tobytes() == product(a, b).tobytes()
+    assert shares == [n_threads] * (rows > 0 and n_threads > 1)
+    team.close()
+
+
+def test_has_the_same_bits_for_any_number_of_threads(shares):
+    matrix, b = gram(400, 3 * BLOCK + 5), np.ones(3 * BLOCK + 5)
+    once = inverse_of(matrix).solve(b)
+    assert shares == []
+    for n_threads in (2, 3, 8, None):
+        assert inverse_of(matrix, n_threads).solve(b).tobytes() == once.tobytes()
+    assert max(shares) == 8

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import strategies as some
 from compare import assert_close
+from fastgd._problem import Problem
 from hypothesis import given
 from hypothesis import strategies as st
 from shapes import use_small_groups
@@ -350,6 +351,30 @@ def test_rows_of_a_chunk(n_columns, itemsize):
     scratch = kernels.new_scratch(n_columns, rows, np.dtype(f"f{itemsize}"))
     assert scratch.shape == (n_columns, rows)
     assert scratch.base.nbytes <= n_columns * rows * itemsize + 128
+
+
+class TestGroupsOfManyColumns:
+    @pytest.mark.parametrize("d", [100, 1000, 2000, 5000])
+    def test_are_long_and_read_in_short_calls(self, d):
+        X = np.lib.stride_tricks.as_strided(np.zeros(1), (9000, d), (8, 0), writeable=False)
+        problem = Problem(X, np.zeros(9000), None, False)
+        length = kernels.moments_rows(problem, d + 1, kernels.LEAST_GROUP_ROWS)
+        assert kernels.LEAST_GROUP_ROWS <= length <= kernels.MOST_GROUP_ROWS
+        chunk = kernels.chunk_rows(d + 2, 8, kernels.CHUNK_ROWS)
+        runs = list(kernels.calls(length, 9000, d + 1, chunk))
+        assert [row for first, stop in runs for row in range(first, stop)] == [*range(length, 9000)]
+        longest = max(stop - first for first, stop in runs)
+        assert longest <= max(kernels.CALL_PRODUCTS / d**2, chunk)
+        assert {first % chunk for first, _ in runs} == {length % chunk}
+
+    def test_have_the_bits_of_one_call(self, rng, monkeypatch):
+        X, y = rng.standard_normal((3000, 70)), rng.standard_normal(3000)
+        once = Moments.of(X, y)
+        rows = kernels.moments_rows(Problem(X, y, None, False), 71, kernels.LEAST_GROUP_ROWS)
+        # With no products in a call, groups would be short.
+        monkeypatch.setattr(kernels, "moments_rows", lambda *_: rows)
+        monkeypatch.setattr(kernels, "CALL_PRODUCTS", 0)
+        assert Moments.of(X, y) == once
 
 
 class TestBits:

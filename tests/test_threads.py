@@ -223,7 +223,7 @@ class TestThreadsOfAFit:
         sizes, run = [], Team.run
 
         def watch(team, work, n_groups):
-            sizes.append(team._n_threads)
+            sizes.append(team.n_threads)
             return run(team, work, n_groups)
 
         monkeypatch.setattr(Team, "run", watch)

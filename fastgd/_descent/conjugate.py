@@ -47,7 +47,7 @@ def descend_conjugate(
     for limit, make in _stages(read, objective, source, settings):
         if done >= settings.max_iter:
             break
-        preconditioner = make()
+        preconditioner = _remembering(make())
         judge = _judge(objective, settings, source, preconditioner)
         tuning = Tuning(preconditioner.trial, precondition=preconditioner.apply)
         descent = descend(
@@ -70,6 +70,19 @@ def descend_conjugate(
     epsilon = rounding_unit(objective, source, settings)
     point = shortest(read, objective, point, preconditioner, epsilon, source, settings)
     return descent._replace(last=point, losses=losses), judge
+
+
+def _remembering(preconditioner: Preconditioner) -> Preconditioner:
+    """The same, which solves once for what is asked for twice: by the judge, then by the step."""
+    asked, solved, apply = None, None, preconditioner.apply
+
+    def once(gradient: NDArray[np.float64]) -> NDArray[np.float64]:
+        nonlocal asked, solved
+        if solved is None or asked is not gradient:
+            asked, solved = gradient, apply(gradient)
+        return solved
+
+    return preconditioner._replace(apply=once)
 
 
 def _of_stage(watch: Watch, done: int, is_slow: Callable[[int, Point], bool]) -> Watch:
@@ -188,6 +201,6 @@ def _stages(
             return plain(coordinates, ridge)
         read.note(f"preconditioned by the moments of {sample.n_samples:,} rows")
         epsilon = rounding_unit(objective, source, settings)
-        return sketched(sample, n, coordinates, ridge, epsilon)
+        return sketched(sample, n, coordinates, ridge, epsilon, settings.n_threads)
 
     yield most, from_sample

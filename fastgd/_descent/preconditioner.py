@@ -71,7 +71,12 @@ def exact(quadratic: Quadratic, coordinates: Coordinates, ridge: float) -> Preco
 
 
 def sketched(
-    sample: Moments, n_samples: int, coordinates: Coordinates, ridge: float, epsilon: float
+    sample: Moments,
+    n_samples: int,
+    coordinates: Coordinates,
+    ridge: float,
+    epsilon: float,
+    n_threads: int | None,
 ) -> Preconditioner:
     """From the moments of some rows, drawn at random; `epsilon` is the rounding unit of gradients.
 
@@ -92,7 +97,7 @@ def sketched(
     least = least_curvature(epsilon)
     curvature[np.arange(d), np.arange(d)] += np.where(rare, variance, least * variance)
     s = math.sqrt(d / sample.n_samples - d / n_samples)
-    solve = inverse_of(curvature).solve
+    solve = inverse_of(curvature, n_threads).solve
     made = _in_coordinates(solve, coordinates, (1.0 + s) ** -2, max(1.0 - s * s, 0.1))
     return made._replace(guess=_guess(sample, solve, coordinates))
 
@@ -117,9 +122,11 @@ def _params(
 
 
 def _penalised(curvature: Array, mean: Array, coordinates: Coordinates, ridge: float) -> Array:
-    """Half the Hessian by the coefficients, the intercept apart."""
-    total = curvature + ridge * np.eye(len(curvature))
-    return total if coordinates.fit_intercept else total + np.outer(mean, mean)
+    """Half the Hessian by the coefficients, the intercept apart; in the place of `curvature`."""
+    curvature.flat[:: len(curvature) + 1] += ridge
+    if not coordinates.fit_intercept:
+        curvature += np.outer(mean, mean)
+    return curvature
 
 
 def _in_coordinates(

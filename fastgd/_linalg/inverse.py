@@ -9,14 +9,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastgd._linalg.product import product
+from fastgd._linalg.product import product, shared_product
+from fastgd._threads import Team, available_threads
 
 Array = NDArray[np.float64]
 
 # Triangles are made and solved in blocks of so many columns, whose diagonals are inverted: numpy
 # has no triangular solver, and the bits of its factorisation of a large matrix depend on the
-# number of BLAS's threads, which share no factorisation of fewer than 64 columns. Takes 1.9 times
-# as long at 1,000 columns and 1.4 times at 3,000 as what two threads share (0.03 and 0.5 s).
+# number of BLAS's threads, which share no factorisation of fewer than 64 columns. Takes as long at
+# 1,000 columns as what two threads share, and 1.4 times at 5,000 (9 ms and 0.4 s); with two threads
+# of ours as long.
 # Eigenvectors are not so: where columns are sums of others, and there are some 70, bits may differ
 # (README, "Compare the backends").
 BLOCK = 48
@@ -50,19 +52,24 @@ class Inverse(NamedTuple):
     is_clear: bool
 
 
-def inverse_of(matrix: Array) -> Inverse:
+def inverse_of(matrix: Array, n_threads: int | None = 1) -> Inverse:
     """Factor a symmetric positive semi-definite matrix, (n, n).
 
     Rows and columns are brought to equal length first: else the rounding of large ones would
     drown the small. Cholesky serves where every pivot is clear of rounding; else eigenvectors,
-    whose directions without curvature are left out.
+    whose directions without curvature are left out. The bits hang on no number of threads.
     """
     n = len(matrix)
     size = np.sqrt(np.maximum(matrix.diagonal(), 0.0))
     inverse_size = np.divide(1.0, size, out=np.zeros(n), where=size > 0.0)
-    correlation = matrix * inverse_size * inverse_size[:, np.newaxis]
+    correlation = matrix * inverse_size
+    correlation *= inverse_size[:, np.newaxis]
     correlation.flat[:: n + 1] = 1.0  # of a column of zeros, too: its solution is scaled by 0
-    by_cholesky = _by_cholesky(correlation)
+    team = Team(n_threads or available_threads())
+    try:
+        by_cholesky = _by_cholesky(correlation, team)
+    finally:
+        team.close()
     factors = by_cholesky or _by_eigenvectors(correlation)
     rank = factors.rank - (n - int(np.count_nonzero(size)))
 
@@ -87,43 +94,46 @@ class _Factors(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """Some columns of a triangle: the inverse of their corner, and what lies beside and below."""
+    """Some rows of a triangle: the inverse of their corner, and what lies to its left."""
 
     place: slice
     inverse: Array
     left: Array
-    below: Array
 
 
-def _by_cholesky(matrix: Array) -> _Factors | None:
+def _by_cholesky(matrix: Array, team: Team) -> _Factors | None:
     n = len(matrix)
     lower, blocks = np.zeros(matrix.shape), []
     for start in range(0, n, BLOCK):
         stop = min(start + BLOCK, n)
-        block, done, left = slice(start, stop), slice(0, start), lower[start:stop, :start]
-        panel = _less(matrix[start:, block], lower[start:, done], left.T)
+        block, left = slice(start, stop), lower[start:stop, :start]
+        panel = matrix[start:, block].copy()
+        if start:
+            panel -= shared_product(lower[start:, :start], left.T, team)
         try:
             corner = np.linalg.cholesky(panel[: stop - start]).astype(np.float64, copy=False)
         except np.linalg.LinAlgError:
             return None
         if float(corner.diagonal().min()) ** 2 < LEAST_PIVOT:
             return None
-        inverse, below = _inverse_of_triangle(corner), lower[stop:, block]
-        if len(below):
-            below[...] = product(panel[stop - start :], inverse.T)
-        blocks.append(_Block(block, inverse, left, below))
+        inverse = _inverse_of_triangle(corner)
+        if stop < n:
+            lower[stop:, block] = product(panel[stop - start :], inverse.T)
+        blocks.append(_Block(block, inverse, left))
 
     def solve(b: Array) -> Array:
         x = b.copy()
-        for block, inverse, left, _ in blocks:
+        for block, inverse, left in blocks:
             x[block] = product(inverse, _less(x[block], left, x[: block.start]))
-        for block, inverse, _, below in reversed(blocks):
-            x[block] = product(inverse.T, _less(x[block], below.T, x[block.stop :]))
+        for block, inverse, left in reversed(blocks):
+            x[block] = product(inverse.T, x[block])
+            if block.start:
+                x[: block.start] -= product(left.T, x[block])
         return x
 
     def diagonal_of_inverse() -> Array:
         whole = np.zeros(lower.shape)
-        for block, inverse, left, _ in blocks:
+        for block, inverse, left in blocks:
             whole[block, block] = inverse
             if block.start:
                 before = whole[: block.start, : block.start]

@@ -29,8 +29,9 @@ class State(NamedTuple):
 
     Attributes
     ----------
-    origin, gradient : ndarray
-        The last minimum along a line, and the gradient there; None before the first step.
+    origin, gradient, solved : ndarray
+        The last minimum along a line, the gradient there, and that preconditioned; None before the
+        first step.
     direction : ndarray
         From `origin`; the trial point is `trial` times it away.
     lengths, ratios : tuple of float
@@ -41,6 +42,7 @@ class State(NamedTuple):
     trial: float
     origin: Params | None = None
     gradient: Params | None = None
+    solved: Params | None = None
     direction: Params | None = None
     descent: float = 0.0
     lengths: tuple[float, ...] = ()
@@ -87,6 +89,7 @@ def step(
     """
     if state.direction is None or state.gradient is None or state.origin is None:
         return _start(gradient, state, params)
+    assert state.solved is not None
     change = gradient - state.gradient
     curved = float(state.direction @ change)
     if not curved > 0.0:  # rounding: begin anew from here
@@ -95,7 +98,8 @@ def step(
     length = state.trial * part
     origin = state.origin + length * state.direction
     at_origin = state.gradient + part * change
-    solved = _precondition(state.tuning, at_origin)
+    # As linear as the gradient: at the trial point the judge of the loop needs it in any case.
+    solved = state.solved + part * (_precondition(state.tuning, gradient) - state.solved)
     before = -state.descent
     ratio = max(float(solved @ (at_origin - state.gradient)) / before, 0.0)
     direction = ratio * state.direction - solved
@@ -109,6 +113,7 @@ def step(
         min(length, LONGEST_TRIAL * typical),
         origin,
         at_origin,
+        solved,
         direction,
         descent,
         lengths,
@@ -118,9 +123,10 @@ def step(
 
 
 def _start(gradient: Params, state: State, params: Params) -> tuple[Params, State]:
-    direction = -_precondition(state.tuning, gradient)
+    solved = _precondition(state.tuning, gradient)
+    direction = -solved
     descent = float(direction @ gradient)
-    begun = State(state.tuning, state.tuning.rate, params, gradient, direction, descent)
+    begun = State(state.tuning, state.tuning.rate, params, gradient, solved, direction, descent)
     return params + begun.trial * direction, begun
 
 

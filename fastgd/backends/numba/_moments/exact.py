@@ -38,6 +38,8 @@ NO_FLAGS: frozenset[str] = frozenset()
 # Rows of a chunk: its sums in registers have so many terms over the lanes of one. (1000 columns are
 # 1.15 times as fast as in chunks of 64 rows, which fit the second cache; 300, 1.04 times.)
 CHUNK_ROWS = 256
+# Groups are no longer than an interrupt may wait.
+LEAST_GROUP_ROWS = 256
 # A block of columns by columns: two sums for each product, and the columns, fill the registers.
 LEFT, RIGHT = (3, 4) if emit.REGISTER_BYTES == 64 else (2, 2)
 # An operation here is some ten of the plain products.
@@ -195,7 +197,7 @@ def read_exactly(problem: Problem, n_threads: int | None) -> DoubleDouble:
     )
     zero, double = np.zeros(n_columns), np.dtype(np.float64)
     rows = chunk_rows(n_columns, double.itemsize, CHUNK_ROWS)
-    length = moments_rows(problem, n_columns)
+    length = moments_rows(problem, n_columns, LEAST_GROUP_ROWS)
 
     def add_group(group: int) -> DoubleDouble:
         high, low = np.zeros((n_columns, n_columns)), np.zeros((n_columns, n_columns))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -26,10 +27,13 @@ from fastgd.backends.numba._vectors.assemble import Kernel
 CHUNK_ROWS = 192
 CHUNK_BYTES = 4 << 20
 # Groups of many columns are kept long: as many numbers as there are products are added for each.
+# (8,000 rows of 5,000 columns took 2.0 times as long in groups of 256 rows, 2,000 columns in groups
+# of 500 rows 1.25 times.) They are read in calls of a tenth of a second at most, for an interrupt
+# waits for one; and then until the other threads have ended their groups: 5,000 columns take half a
+# second.
 FEW_COLUMNS = 64
-LEAST_GROUP_ROWS, MOST_GROUP_ROWS = 256, 4096
-# But no longer than an interrupt may wait: a tenth of a second or so.
-GROUP_PRODUCTS = 2_000_000_000
+LEAST_GROUP_ROWS, MOST_GROUP_ROWS = 2048, 4096
+CALL_PRODUCTS = 2_000_000_000
 # Sums of groups that are kept at once, and the chunks beside them: of many columns, few.
 WAITING_BYTES = 48 << 20
 # Those that need room for a chunk.
@@ -65,7 +69,7 @@ def _read_about(
     key = (X.dtype, y.dtype, weight is not None, dtype, len(fixed_X), len(fixed_y))
     add_rows = compiled(kernel, key, moments_signature)
 
-    length = moments_rows(problem, n_columns)
+    length = moments_rows(problem, n_columns, LEAST_GROUP_ROWS)
     n_groups = -(-n // length)
     rows, panel, step = 0, 0, 0
     if kernel in PACKING:
@@ -80,9 +84,8 @@ def _read_about(
             scratch[-1] = 1.0
         else:
             scratch = np.empty((0, 0), dtype)
-        first = group * length
-        stop = min(first + length, n)
-        add_rows(X, y, weight, pivot, fixed_X, fixed_y, scratch, out, first, stop, panel, step)
+        for first, stop in calls(group * length, min((group + 1) * length, n), n_columns, rows):
+            add_rows(X, y, weight, pivot, fixed_X, fixed_y, scratch, out, first, stop, panel, step)
         return out
 
     with_scratch = (n_columns + 1) * (8 * (n_columns + 1) + dtype.itemsize * rows)
@@ -128,13 +131,22 @@ def new_scratch(n_columns: int, length: int, dtype: np.dtype[Any]) -> Floats:
     return room[: n_columns * length].reshape(n_columns, length)
 
 
-def moments_rows(problem: Problem, n_columns: int) -> int:
+def moments_rows(problem: Problem, n_columns: int, least: int) -> int:
     """Rows of each group but the last."""
     length = group_rows(problem)
     if n_columns > FEW_COLUMNS:
-        swift = GROUP_PRODUCTS // n_columns**2
-        length = max(LEAST_GROUP_ROWS, min(max(length, MOST_GROUP_ROWS), swift))
+        swift = CALL_PRODUCTS // n_columns**2
+        length = max(least, min(max(length, MOST_GROUP_ROWS), swift))
     return length
+
+
+def calls(start: int, stop: int, n_columns: int, chunk: int) -> Iterator[tuple[int, int]]:
+    """The rows of a group in runs, each for a call; of whole chunks, where those have a length."""
+    length = CALL_PRODUCTS // n_columns**2
+    if chunk:
+        length = max(length // chunk, 1) * chunk
+    for first in range(start, stop, length):
+        yield first, min(first + length, stop)
 
 
 def choose_pack(columns: Floats) -> tuple[str, tuple[float, ...]]:
