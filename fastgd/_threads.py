@@ -76,11 +76,13 @@ class Team:
     """Threads that live as long as one fit, and are started when first wanted.
 
     The caller's thread works too. Groups, or batches of them, are handed out one by one, and each
-    writes to a place of its own, so that who takes which does not show in the result.
+    writes to a place of its own, so that who takes which does not show in the result. Work that
+    takes long looks from time to time whether the team `is_interrupted`, and ends.
     """
 
-    def __init__(self, n_threads: int) -> None:
-        self.n_threads = n_threads
+    def __init__(self, n_threads: int | None) -> None:
+        self.n_threads = n_threads or available_threads()
+        self.is_interrupted = False
         self._executor: ThreadPoolExecutor | None = None
 
     def close(self) -> None:
@@ -91,11 +93,15 @@ class Team:
     def run(self, work: Callable[[int], None], n_groups: int) -> None:
         """Call ``work(group)`` for every group; compiled work that has let go of the GIL."""
         numbers = count()
-        stopped = False
+        self.is_interrupted = False
 
         def take_groups() -> None:
-            while not stopped and (group := next(numbers)) < n_groups:
-                work(group)
+            try:
+                while not self.is_interrupted and (group := next(numbers)) < n_groups:
+                    work(group)
+            except BaseException:
+                self.is_interrupted = True
+                raise
 
         helpers = []
         try:
@@ -105,10 +111,13 @@ class Team:
             pass  # the interpreter is shutting down and starts no threads: work alone
         try:
             take_groups()
-        finally:
-            stopped = True  # after an interrupt the others end with what they are at
             for helper in helpers:
                 helper.result()
+        except BaseException:
+            self.is_interrupted = True
+            for helper in helpers:
+                helper.exception()  # waits until it has ended with what it is at
+            raise
 
     def _pool(self) -> ThreadPoolExecutor:
         if self._executor is None:
@@ -121,26 +130,22 @@ class Team:
 def ordered_sum(
     work: Callable[[int], Sum],
     n_groups: int,
-    n_threads: int | None,
+    team: Team,
     most_at_once: int,
 ) -> Sum:
     """Sum of ``work(group)`` over all groups, added in the order of the groups.
 
     At most `most_at_once` results are kept beside the sum, and no more threads work than that.
     """
-    if n_threads == 1 or n_groups == 1:
+    if team.n_threads == 1 or n_groups == 1:
         total = work(0)
         for group in range(1, n_groups):
             total += work(group)
         return total
-    team = Team(n_threads or available_threads())
-    try:
-        total = _sum_of(team, work, range(min(most_at_once, n_groups)), None)
-        for first in range(most_at_once, n_groups, most_at_once):
-            groups = range(first, min(first + most_at_once, n_groups))
-            total = _sum_of(team, work, groups, total)
-    finally:
-        team.close()
+    total = _sum_of(team, work, range(min(most_at_once, n_groups)), None)
+    for first in range(most_at_once, n_groups, most_at_once):
+        groups = range(first, min(first + most_at_once, n_groups))
+        total = _sum_of(team, work, groups, total)
     return total
 
 

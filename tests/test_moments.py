@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 import strategies as some
 from compare import assert_close
-from fastgd._problem import Problem
 from hypothesis import given
 from hypothesis import strategies as st
 from shapes import use_small_groups
 
 import fastgd
 from fastgd import Moments
+from fastgd._data.problem import Problem
 from fastgd.backends import BACKENDS
 from fastgd.backends.numba._moments import gram, outer, outer_columns, outer_long, pairs
 from fastgd.backends.numba._moments import kernels as _moments_kernels
@@ -389,9 +389,9 @@ class TestBits:
         use_small_groups(monkeypatch)
         asked = []
 
-        def ordered_sum(work, n_groups, n_threads, most_at_once):
-            asked.append((n_groups, n_threads))
-            return original(work, n_groups, n_threads, most_at_once)
+        def ordered_sum(work, n_groups, team, most_at_once):
+            asked.append((n_groups, team.n_threads))
+            return original(work, n_groups, team, most_at_once)
 
         original = kernels.ordered_sum
         monkeypatch.setattr(kernels, "ordered_sum", ordered_sum)

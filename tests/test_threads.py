@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -154,6 +155,28 @@ class TestTeam:
         with pytest.raises(KeyboardInterrupt):
             team.run(fail, 20)
         team.close()
+
+    @pytest.mark.parametrize("in_a_thread_of_its_own", [False, True])
+    def test_tells_long_work_of_an_interrupt(self, in_a_thread_of_its_own):
+        both_are_here = threading.Barrier(2, timeout=30)
+        ended = []
+
+        def work(group):
+            both_are_here.wait()
+            is_its_own = threading.current_thread() is not threading.main_thread()
+            if is_its_own == in_a_thread_of_its_own:
+                raise KeyboardInterrupt
+            for _ in range(3000):
+                if team.is_interrupted:
+                    ended.append(group)
+                    return
+                time.sleep(0.01)
+
+        team = Team(2)
+        with pytest.raises(KeyboardInterrupt):
+            team.run(work, 2)
+        team.close()
+        assert len(ended) == 1
 
 
 def run_part(part, *arguments, script="concurrent_fits.py", timeout=100, silent=False):
@@ -334,7 +357,7 @@ class TestInterrupt:
         seconds = self.seconds("stream", n, d, order, n_threads, 100_000)
         assert min(seconds) < ANSWERED, seconds
 
-    @pytest.mark.parametrize(("n", "d"), [(50_000, 1000)])
+    @pytest.mark.parametrize(("n", "d"), [(25_000, 2500)])
     def test_is_answered_while_moments_are_collected(self, n, d):
         seconds = self.seconds("moments", n, d, "C", 2, 1000)
         assert min(seconds) < ANSWERED, seconds

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import closing
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastgd._linalg.product import product, shared_product
-from fastgd._threads import Team, available_threads
+from fastgd._threads import Team
 
 Array = NDArray[np.float64]
 
@@ -65,11 +66,8 @@ def inverse_of(matrix: Array, n_threads: int | None = 1) -> Inverse:
     correlation = matrix * inverse_size
     correlation *= inverse_size[:, np.newaxis]
     correlation.flat[:: n + 1] = 1.0  # of a column of zeros, too: its solution is scaled by 0
-    team = Team(n_threads or available_threads())
-    try:
+    with closing(Team(n_threads)) as team:
         by_cholesky = _by_cholesky(correlation, team)
-    finally:
-        team.close()
     factors = by_cholesky or _by_eigenvectors(correlation)
     rank = factors.rank - (n - int(np.count_nonzero(size)))
 

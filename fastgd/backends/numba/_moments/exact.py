@@ -7,6 +7,7 @@ is short, and goes into double-doubles chunk by chunk. No fast-math flag may tou
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import partial
 from itertools import product
 from typing import Any
@@ -18,7 +19,7 @@ from numba.core import cgutils
 
 from fastgd._data.problem import Problem
 from fastgd._linalg.double_double import DoubleDouble
-from fastgd._threads import ordered_sum
+from fastgd._threads import Team, ordered_sum
 from fastgd.backends.numba._compile import compiled
 from fastgd.backends.numba._moments import pack
 from fastgd.backends.numba._moments.kernels import Packing
@@ -212,6 +213,7 @@ def read_exactly(problem: Problem, n_threads: int | None) -> DoubleDouble:
     at_once = max(2, WAITING_BYTES // (16 * n_columns**2))
     threaded = n_groups > 1 and n * n_columns**2 >= THREADING_PRODUCTS
     with np.errstate(over="ignore", invalid="ignore"):
-        gram = ordered_sum(add_group, n_groups, n_threads if threaded else 1, at_once)
+        with closing(Team(n_threads if threaded else 1)) as team:
+            gram = ordered_sum(add_group, n_groups, team, at_once)
         high, low = (np.triu(part) + np.triu(part, 1).T for part in (gram.high, gram.low))
         return DoubleDouble(high, low)

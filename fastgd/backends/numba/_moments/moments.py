@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastgd._data.arrays import Floats, aligned_empty
 from fastgd._data.problem import Problem
-from fastgd._threads import ordered_sum
+from fastgd._threads import Team, ordered_sum
 from fastgd.backends import RawMoments
 from fastgd.backends.numba._choice import group_rows
 from fastgd.backends.numba._compile import compiled
@@ -29,8 +30,7 @@ CHUNK_BYTES = 4 << 20
 # Groups of many columns are kept long: as many numbers as there are products are added for each.
 # (8,000 rows of 5,000 columns took 2.0 times as long in groups of 256 rows, 2,000 columns in groups
 # of 500 rows 1.25 times.) They are read in calls of a tenth of a second at most, for an interrupt
-# waits for one; and then until the other threads have ended their groups: 5,000 columns take half a
-# second.
+# waits for one.
 FEW_COLUMNS = 64
 LEAST_GROUP_ROWS, MOST_GROUP_ROWS = 2048, 4096
 CALL_PRODUCTS = 2_000_000_000
@@ -85,13 +85,16 @@ def _read_about(
         else:
             scratch = np.empty((0, 0), dtype)
         for first, stop in calls(group * length, min((group + 1) * length, n), n_columns, rows):
+            if team.is_interrupted:
+                break
             add_rows(X, y, weight, pivot, fixed_X, fixed_y, scratch, out, first, stop, panel, step)
         return out
 
     with_scratch = (n_columns + 1) * (8 * (n_columns + 1) + dtype.itemsize * rows)
     at_once = max(2, WAITING_BYTES // with_scratch)
     threaded = n_groups > 1 and n * (n_columns + 1) ** 2 >= THREADING_PRODUCTS
-    sums = ordered_sum(add_group, n_groups, n_threads if threaded else 1, at_once)
+    with closing(Team(n_threads if threaded else 1)) as team:
+        sums = ordered_sum(add_group, n_groups, team, at_once)
     weights = float(n) if weight is None else float(sums[n_columns, n_columns])
     return about_mean(sums, pivot, weights)
 

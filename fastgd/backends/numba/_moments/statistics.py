@@ -5,6 +5,7 @@ For many columns: where they are few, all second moments cost no more.
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from numba.core import cgutils
 from numpy.typing import NDArray
 
 from fastgd._data.problem import Problem
-from fastgd._threads import ordered_sum
+from fastgd._threads import Team, ordered_sum
 from fastgd.backends import ColumnStatistics
 from fastgd.backends.numba import _choice
 from fastgd.backends.numba._choice import group_rows
@@ -204,7 +205,8 @@ def _read_about(
         return out
 
     threaded = n_groups > 1 and X.nbytes >= _choice.STARTING_BYTES
-    sums = ordered_sum(add_group, n_groups, n_threads if threaded else 1, n_groups)
+    with closing(Team(n_threads if threaded else 1)) as team:
+        sums = ordered_sum(add_group, n_groups, team, n_groups)
     weights = float(n) if weight is None else float(sums[2 * d])
     shift = sums[:d] / weights
     return pivot + shift, sums[d : 2 * d] - shift**2 * weights, weights
