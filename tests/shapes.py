@@ -102,6 +102,7 @@ def use_small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_choice, "GROUP_BYTES", SMALL_GROUP_BYTES)
     monkeypatch.setattr(columns, "LEAST_RUN_ROWS", 64)
     monkeypatch.setattr(columns, "MOST_BLOCKED_COLUMNS", 100)
+    monkeypatch.setattr(_choice, "MOST_TILE_COLUMNS", 32)
     monkeypatch.setattr(_choice, "LEAST_FEWER_ABREAST", 50)
     monkeypatch.setattr(_choice, "LEAST_SWEPT_BYTES", 2000)
     monkeypatch.setattr(_choice, "LEAST_FETCHED_BYTES", 2000)

@@ -99,7 +99,7 @@ class TestBlocksOfColumns:
         rows = columns.block_rows(d, itemsize)
         assert rows % _choice.GROUP_ROWS == 0
         assert rows >= 512
-        assert rows * d * itemsize <= 200 << 10 or rows == 512
+        assert rows * d * itemsize <= columns.BLOCK_BYTES or rows == 512
 
 
 class TestTheTableOfShapes:

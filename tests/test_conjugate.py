@@ -123,7 +123,7 @@ class TestTheSample:
             asked.append(n_threads)
             return inverse_of(matrix)
 
-        monkeypatch.setattr("fastgd._preconditioner.inverse_of", asking)
+        monkeypatch.setattr("fastgd._descent.preconditioner.inverse_of", asking)
         X, y = bowl(1e4, n=4000, d=30)
         fit(X, y, strategy="stream", n_threads=n_threads)
         assert asked == [n_threads]
