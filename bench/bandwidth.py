@@ -37,6 +37,7 @@ from bench.yardstick import block_readers, fastest_sum, product_sums, reader
 from fastgd._data.problem import as_problem
 from fastgd._threads import available_threads
 from fastgd.backends.numba import Pass, open_pass
+from fastgd.backends.numba._choice import MOST_TILE_COLUMNS
 
 C_FEATURES = (*range(2, 17), 24, 32, 64, 100, 300, 1000, 5000)
 F_FEATURES = (2, 16, 24, 100, 1000, 5000)
@@ -44,7 +45,7 @@ README_ROWS = {("1-D", 1), ("rows", 16), ("columns", 16)}
 README_ROWS |= {("C", d) for d in (2, 4, 8, 16, 100, 1000, 5000)} | {("F", d) for d in (16, 100)}
 SLICES = ("rows", "columns")
 IN_CACHE = 4 << 20  # bytes
-LEAST_BLOCKED = 45  # columns; a line of each of fewer can be read in turn
+LEAST_BLOCKED = MOST_TILE_COLUMNS + 1  # columns; a line of each of fewer is read in turn
 
 
 class Case(NamedTuple):

@@ -196,9 +196,9 @@ def fit(
     step ``2 / (L + mu)``.
 
     "cg" inverts what it knows of the Hessian: from the moments, all of it, and one step arrives.
-    Where moments would cost more, those of ten random rows a feature serve, and some ten to
-    fifteen steps arrive whatever the conditioning. Where even those cost much, plain conjugate
-    gradients go first, until they have taken as long.
+    Where moments would cost more, those of two to some thirty random rows a feature serve, and
+    usually five to thirty steps arrive, whatever the conditioning. Where even those cost much,
+    plain conjugate gradients go first, until they have taken as long.
 
     Moments take one read of X and some ``n_features**2`` operations a sample. ``strategy="auto"``
     collects them beforehand where the reads asked for are known to cost more, with a literal

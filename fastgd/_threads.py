@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 
 class Addable(Protocol):
@@ -73,7 +73,7 @@ def batches(n_groups: int, n_threads: int, most: int) -> Iterator[range]:
 
 
 class Team:
-    """Threads that live as long as one fit, and are started when first wanted.
+    """Threads that live as long as a pass, at most as one fit, and are started when first wanted.
 
     The caller's thread works too. Groups, or batches of them, are handed out one by one, and each
     writes to a place of its own, so that who takes which does not show in the result. Work that
@@ -103,13 +103,13 @@ class Team:
                 self.is_interrupted = True
                 raise
 
-        helpers = []
+        helpers: list[Future[None]] = []
         try:
-            for _ in range(min(self.n_threads, n_groups) - 1):
-                helpers.append(self._pool().submit(take_groups))
-        except RuntimeError:
-            pass  # the interpreter is shutting down and starts no threads: work alone
-        try:
+            try:
+                for _ in range(min(self.n_threads, n_groups) - 1):
+                    helpers.append(self._pool().submit(take_groups))
+            except RuntimeError:
+                pass  # the interpreter is shutting down and starts no threads: work alone
             take_groups()
             for helper in helpers:
                 helper.result()

@@ -79,7 +79,8 @@ SHAPES = (
     Shape(5, "F", "column_tiles"),
     Shape(16, "F", "column_tiles"),
     Shape(22, "F", "column_tiles"),
-    Shape(33, "F", "column_blocks"),
+    Shape(44, "F", near("column_tiles", "column_blocks")),
+    Shape(46, "F", "column_blocks"),
     Shape(60, "F", "column_blocks_by_4"),
     Shape(200, "F", "column_runs"),
     Shape(500, "F", "column_sweeps", "fetched_columns"),
@@ -87,7 +88,7 @@ SHAPES = (
 )
 FEW = ("F1", "C3", "C5", "C7", "C9", "C33", "C42", "C64", "C150", "C200", "C310")
 FEW += ("C515", "C521", "C530")
-FEW += ("F16", "F33", "F60", "F200", "F500", "F510")
+FEW += ("F16", "F46", "F60", "F200", "F500", "F510")
 # A vector and its tail for every kernel: few, since each is compiled in every variant.
 FEW_SHAPES = tuple(shape for shape in SHAPES if str(shape) in FEW)
 
@@ -102,7 +103,6 @@ def use_small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_choice, "GROUP_BYTES", SMALL_GROUP_BYTES)
     monkeypatch.setattr(columns, "LEAST_RUN_ROWS", 64)
     monkeypatch.setattr(columns, "MOST_BLOCKED_COLUMNS", 100)
-    monkeypatch.setattr(_choice, "MOST_TILE_COLUMNS", 32)
     monkeypatch.setattr(_choice, "LEAST_FEWER_ABREAST", 50)
     monkeypatch.setattr(_choice, "LEAST_SWEPT_BYTES", 2000)
     monkeypatch.setattr(_choice, "LEAST_FETCHED_BYTES", 2000)

@@ -115,6 +115,14 @@ class TestTheSample:
         assert result.n_iter > 5
         assert len(solved) <= result.n_iter + 1 + TURNS
 
+    @pytest.mark.parametrize("seed", [2, 11])
+    def test_of_rare_columns_does_not_drown_in_rounding(self, seed):
+        rng = np.random.default_rng(seed)
+        X = (rng.random((5000, 300)) < 10.0 ** rng.uniform(-4, -0.5, 300)).astype("f4")
+        y = (X @ rng.standard_normal(300) + rng.standard_normal(5000)).astype("f4")
+        least = fit(X, y, strategy="moments").loss
+        assert fit(X, y, strategy="stream").loss / least - 1 < 1e-5
+
     @pytest.mark.parametrize("n_threads", [1, 3, None])
     def test_is_solved_with_by_the_threads_of_the_fit(self, n_threads, monkeypatch):
         asked = []

@@ -3,6 +3,8 @@
 import io
 import re
 import stat
+import threading
+import time
 import tracemalloc
 from dataclasses import replace
 from functools import partial, reduce
@@ -375,6 +377,28 @@ class TestGroupsOfManyColumns:
         monkeypatch.setattr(kernels, "moments_rows", lambda *_: rows)
         monkeypatch.setattr(kernels, "CALL_PRODUCTS", 0)
         assert Moments.of(X, y) == once
+
+
+class TestInterrupt:
+    def test_ends_the_groups_of_all_threads_at_their_next_call(self, monkeypatch, rng):
+        use_small_groups(monkeypatch)
+        monkeypatch.setattr(kernels, "CALL_PRODUCTS", 1)
+        both_have_begun, calls = threading.Barrier(2, timeout=30), []
+
+        def add_rows(*_):
+            here = threading.get_ident()
+            if here not in calls:
+                both_have_begun.wait()
+            calls.append(here)
+            if threading.current_thread() is threading.main_thread():
+                raise KeyboardInterrupt
+            time.sleep(0.05)
+
+        monkeypatch.setattr(kernels, "compiled", lambda *_: add_rows)
+        X = rng.standard_normal((3000, 70))
+        with pytest.raises(KeyboardInterrupt):
+            Moments.of(X, X[:, 0], n_threads=2)
+        assert len(calls) <= 3
 
 
 class TestBits:

@@ -1,1 +1,1 @@
-"""The descent: how a step is made, how long it is, and when it has arrived."""
+"""The descent: in which loop, how long a step is, and when it has arrived."""

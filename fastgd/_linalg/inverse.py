@@ -17,9 +17,9 @@ Array = NDArray[np.float64]
 
 # Triangles are made and solved in blocks of so many columns, whose diagonals are inverted: numpy
 # has no triangular solver, and the bits of its factorisation of a large matrix depend on the
-# number of BLAS's threads, which share no factorisation of fewer than 64 columns. Takes as long at
-# 1,000 columns as what two threads share, and 1.4 times at 5,000 (9 ms and 0.4 s); with two threads
-# of ours as long.
+# number of BLAS's threads, which share no factorisation of fewer than 64 columns. One thread takes
+# as long as numpy's factorisation with two at 1,000 columns, and 1.4 times as long at 5,000; two
+# of ours, as long.
 # Eigenvectors are not so: where columns are sums of others, and there are some 70, bits may differ
 # (README, "Compare the backends").
 BLOCK = 48

@@ -16,8 +16,7 @@ ROWS, DEPTH = 48, 96
 LEAST_SHARED = 96**2
 # Times a vector, 2 to 7 long rows take up to twice as long as one by one, and 8 less.
 FEW_ROWS = 8
-# A thread is worth so many pieces of a matrix times a matrix at least, times their depth: half a
-# millisecond.
+# A thread gets at least so many pieces of a matrix, times their depth: half a millisecond of work.
 LEAST_SHARE = 10_000
 
 

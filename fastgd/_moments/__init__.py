@@ -1,1 +1,1 @@
-"""What one read can tell of the data: moments, and what follows from them alone."""
+"""What one read tells of the data: moments, what follows from them, and better coordinates."""

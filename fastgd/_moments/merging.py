@@ -1,4 +1,4 @@
-"""Moments of two data sets from those of each, in float64; in double-double see `exact`.
+"""Moments of two data sets from those of each, in float64; in double-double see `exact.py`.
 
 References
 ----------

@@ -22,7 +22,7 @@ def opened(
     y: ArrayLike | None,
     sample_weight: ArrayLike | None,
     settings: Settings,
-    missing: str = "error",
+    missing: str,
 ) -> Iterator[Problem | Moments | BlockReads]:
     """What a descent reads; no thread that fetches is left behind."""
     source = _as_source(X, y, sample_weight, settings, missing)
@@ -38,7 +38,7 @@ def _as_source(
     y: ArrayLike | None,
     sample_weight: ArrayLike | None,
     settings: Settings,
-    missing: str = "error",
+    missing: str,
 ) -> Problem | Moments | BlockReads:
     """Arrays in memory, or blocks, or moments."""
     if isinstance(X, Moments):

@@ -22,6 +22,10 @@ MOMENTUM = False
 # Lengths of a trial, by the median of all steps: where curvature is rounding, a step is of any
 # length, and the loss as far along the next line was 1e38 times that of the start.
 LONGEST_TRIAL = 10.0
+# What a step makes of the last preconditioned gradient, over the size of the new: where it is more,
+# rounding of the one drowns the other. Of 40 fits to 300 rare columns of zeros and ones, 9 ended up
+# to 8 % above the least loss without this, and none above 1e-6 with it.
+MOST_CANCELLED = 10.0
 
 
 class State(NamedTuple):
@@ -100,6 +104,8 @@ def step(
     at_origin = state.gradient + part * change
     # As linear as the gradient: at the trial point the judge of the loop needs it in any case.
     solved = state.solved + part * (_precondition(state.tuning, gradient) - state.solved)
+    if abs(1.0 - part) * _length(state.solved) > MOST_CANCELLED * _length(solved):
+        solved = _precondition(state.tuning, at_origin)
     before = -state.descent
     ratio = max(float(solved @ (at_origin - state.gradient)) / before, 0.0)
     direction = ratio * state.direction - solved
@@ -128,6 +134,10 @@ def _start(gradient: Params, state: State, params: Params) -> tuple[Params, Stat
     descent = float(direction @ gradient)
     begun = State(state.tuning, state.tuning.rate, params, gradient, solved, direction, descent)
     return params + begun.trial * direction, begun
+
+
+def _length(vector: Params) -> float:
+    return float(np.linalg.norm(vector))
 
 
 def _precondition(tuning: Tuning, gradient: Params) -> Params:

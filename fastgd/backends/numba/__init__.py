@@ -1,8 +1,8 @@
 """The fused backend: one read of X for loss and gradient, in compiled kernels.
 
-`_choice` says which kernel reads the array and in which groups of rows; `kernels` has the
-kernels, written in the vectors of `emit` where Numba's loops were too slow; `_compile` compiles
-them and keeps them on disk.
+`_choice` says which kernel reads the array and in which groups of rows; `_fused` has the kernels of
+a pass, `_moments` those of moments, written in the words of `_vectors` where Numba's loops were too
+slow; `_compile` compiles them and keeps them on disk.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Gradient descent on moments, compiled: the loop of `_descent.loop` where an epoch costs d^2.
+"""Gradient descent on moments, compiled: `fastgd._descent.loop` where an epoch costs d^2.
 
 It follows the same rules as the loop in Python, which stays the reference (and serves the numpy
 backend): the tests hold them together epoch by epoch.

@@ -33,7 +33,7 @@ BYTES_AHEAD = 384
 # AVX-512, 16 to 18 of float32 come 1.05 times as fast so in one thread, and level in two; 20 to 28
 # are level, as the place of an array in memory has it (0.92 to 1.25), 32 come 0.9 times as fast,
 # and 10 to 15 0.82 to 0.95 times.
-MANY_COLUMNS, BYTES_AHEAD_OF_MANY = range(16, 20), (768, 256)
+MANY_COLUMNS, BYTES_AHEAD_OF_MANY = range(16, 19), (768, 256)
 
 
 def tile_rows(context: Any, X: Any) -> int:

@@ -122,7 +122,7 @@ def write_row_blocks(context: Any, b: Builder, signature: Any, args: Any, form: 
 def write_columns(
     context: Any, b: Builder, signature: Any, args: Any, cached: bool, abreast: int
 ) -> None:
-    """Contiguous columns, more of them than `write_column_tiles` is for; see `columns`."""
+    """Contiguous columns, more of them than `write_column_tiles` is for; see `columns.py`."""
     rows, _ = columns.turn_rows(context, signature)
     add_blocks = partial(columns.add_column_blocks, cached=cached, abreast=abreast)
     _write_runs(context, b, signature, args, add_blocks, rows, by_columns=True)

@@ -11,9 +11,9 @@ class Form(NamedTuple):
     """How many rows to take at a time, and what is read again.
 
     `copied`: copies of them, converted. `long`: rows too long for that, which need not share the
-    loop with the rows before unless they are converted. `by_lines`: as `lines` has it, unless they
-    are converted; one row at a time. `near`: all rows are in cache, so that none is fetched ahead.
-    `gaps`: between rows of some lines, which are fetched more than once.
+    loop with the rows before unless they are converted. `by_lines`: as `lines.py` has it, unless
+    they are converted; one row at a time. `near`: all rows are in cache, so that none is fetched
+    ahead. `gaps`: between rows of some lines, which are fetched more than once.
     """
 
     rows: int

@@ -37,7 +37,8 @@ GAP_BYTES_AHEAD, LEAST_ROW_BYTES = (
 # so; but 550 and 700 of float32, not by lines, 0.95 times.
 SINGLE_GAP_BYTES_AHEAD, SINGLE_BYTES_NEAR = 6144, (6144, 2048)
 # Rows with gaps between them, by fours or twos: asked for again when near, 100 to 400 features come
-# 1.0 to 1.2 times as fast in one thread, and 0.95 to 1.1 times in two.
+# 1.0 to 1.2 times as fast in one thread, and 0.95 to 1.1 times in two. (In whole rows: those of
+# 1024 bytes and more are asked for once when near, by two instructions.)
 GAP_BYTES_NEAR = (1024, 512)
 # Of long rows that are converted, a thread asks for so many bytes, of all its rows, and for the
 # same again when it is as near as this: what is asked for while much else is on its way is dropped.

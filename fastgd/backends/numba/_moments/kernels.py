@@ -2,7 +2,7 @@
 
 Each adds the sums of rows `start` to `stop` to `out`, all products of the columns (features,
 targets, ones). Its arguments are X, y, weight, pivot, fixed_X, fixed_y, scratch, out, start, stop,
-panel and step: see `moments_signature`, and `gram` for the last two.
+panel and step: see `moments_signature`, and `gram.py` for the last two.
 """
 
 from __future__ import annotations
@@ -234,7 +234,7 @@ KERNELS = {
     layouts: Kernel("moments_{}_{}".format(*layouts), partial(_write_products, layouts=layouts))
     for layouts in product(pack.PACKS, pack.PACKS)
 }
-# Of few features and one target: as `few` has them, or more in rows and in columns.
+# Of few features and one target: as `few.py` has them, or more in rows and in columns.
 FEW_KERNELS = {
     layout: Kernel(f"moments_of_{layout}", partial(_write_few, layout=layout)) for layout in TILES
 }

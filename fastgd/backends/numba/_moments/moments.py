@@ -23,14 +23,14 @@ from fastgd.backends.numba._signatures import moments_signature
 from fastgd.backends.numba._vectors import emit
 from fastgd.backends.numba._vectors.assemble import Kernel
 
-# Rows of a chunk: a band and a panel of its columns stay in the second cache (see `gram`). A chunk
-# of thousands of columns is kept shorter, for those of all threads to stay in the last.
+# Rows of a chunk: a band and a panel of its columns stay in the second cache (see `gram.py`). A
+# chunk of thousands of columns is kept shorter, for those of all threads to stay in the last.
 CHUNK_ROWS = 192
 CHUNK_BYTES = 4 << 20
 # Groups of many columns are kept long: as many numbers as there are products are added for each.
 # (8,000 rows of 5,000 columns took 2.0 times as long in groups of 256 rows, 2,000 columns in groups
-# of 500 rows 1.25 times.) They are read in calls of a tenth of a second at most, for an interrupt
-# waits for one.
+# of 500 rows 1.25 times.) They are read in calls of a tenth of a second or so, and of one chunk
+# where that takes longer (96 rows of 10,000 columns: 0.4 s), for an interrupt waits for one.
 FEW_COLUMNS = 64
 LEAST_GROUP_ROWS, MOST_GROUP_ROWS = 2048, 4096
 CALL_PRODUCTS = 2_000_000_000

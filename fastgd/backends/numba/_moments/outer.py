@@ -34,7 +34,7 @@ from fastgd.backends.numba._moments.tile_sums import (
 from fastgd.backends.numba._vectors import emit, exchange
 from fastgd.backends.numba._vectors.emit import Builder, Value, const
 
-# Float32 of 100 MB, one thread: 4 features took 0.87 of the time of columns packed for `gram`, 8
+# Float32 of 100 MB, one thread: 4 features took 0.87 of the time of columns packed for `gram.py`, 8
 # and 12 0.7, 16 0.75, 20 and 24 0.8, 32 0.95; but each number of them takes a kernel of its own.
 MOST_FEATURES = 24
 ROWS_AT_ONCE = UNROLLED * LANES

@@ -25,7 +25,7 @@ from fastgd.backends.numba._vectors.emit import Builder, Value, const
 # Float32 of 400 MB, one thread: by the products of vectors with one feature after the other, none
 # turned, 5 to 9 and 16 features took 1.3 to 1.4 times as long, 10 to 13 took 1.1 to 1.2 times; with
 # no load that puts a feature into all elements, but an exchange, 12 to 24 took 1.3 to 1.5 times.
-# Against columns packed for `gram`, 28 and 32 gain a tenth, but each number of features takes a
+# Against columns packed for `gram.py`, 28 and 32 gain a tenth, but each number of features takes a
 # kernel of its own.
 MOST_FEATURES = 24
 LANES = 8  # 64 bytes of float64

@@ -1,9 +1,9 @@
 """Vectors in LLVM IR: what the fused kernels are written in.
 
 Numba compiles loops, and LLVM vectorises them as it sees fit; for rows of a few floats it does
-not see fit. The kernels beside this file therefore say which vectors they want. This module
-holds the words: loads, sums, and loops; `masked` and `exchange` have more. All of it is plain
-LLVM IR, so that it runs on whatever LLVM compiles for.
+not see fit. The kernels in `_fused` and `_moments` therefore say which vectors they want. This
+module holds the words: loads, sums, and loops; `masked` and `exchange` have more. All of it is
+plain LLVM IR, so that it runs on whatever LLVM compiles for.
 """
 
 from __future__ import annotations
