@@ -381,8 +381,9 @@ class TestGroupsOfManyColumns:
 
 class TestInterrupt:
     def test_ends_the_groups_of_all_threads_at_their_next_call(self, monkeypatch, rng):
-        use_small_groups(monkeypatch)
-        monkeypatch.setattr(kernels, "CALL_PRODUCTS", 1)
+        monkeypatch.setattr(kernels, "THREADING_PRODUCTS", 0)
+        monkeypatch.setattr(kernels, "LEAST_GROUP_ROWS", 1500)
+        monkeypatch.setattr(kernels, "CALL_PRODUCTS", 1)  # a call for each chunk
         both_have_begun, calls = threading.Barrier(2, timeout=30), []
 
         def add_rows(*_):

@@ -23,7 +23,8 @@ from fastgd.backends.numba._vectors import emit
 from fastgd.backends.numba._vectors.emit import Builder, Value, const
 
 # Float32 of 300 MB: 4 to 24 features took 0.6 to 0.85 of the time of columns packed for `gram.py`,
-# 32 took 1.05; but each number of them takes a kernel of its own, which for 24 compiles in 3 seconds.
+# 32 took 1.05; but each number of them takes a kernel of its own, which for 24 compiles in 3
+# seconds.
 MOST_FEATURES = 16
 LANES = emit.register_lanes(emit.DOUBLE)
 ROWS_AT_ONCE = UNROLLED * LANES
