@@ -19,6 +19,13 @@ def small_samples(monkeypatch):
     monkeypatch.setattr(conjugate, "best_sample", lambda n, d, itemsize: Sample(10 * d, 1.0, 20.0))
 
 
+def rare_columns(seed):
+    """Columns of zeros and ones, some of which are zero but in a row or two."""
+    rng = np.random.default_rng(seed)
+    X = (rng.random((5000, 300)) < 10.0 ** rng.uniform(-4, -0.5, 300)).astype("f4")
+    return X, (X @ rng.standard_normal(300) + rng.standard_normal(5000)).astype("f4")
+
+
 def excess(X, y, result, weight=None):
     least = evaluate(X, y, *least_squares(X, y, weight), weight).mse
     loss = evaluate(X, y, result.coef, result.intercept, weight).mse
@@ -117,11 +124,19 @@ class TestTheSample:
 
     @pytest.mark.parametrize("seed", [2, 11])
     def test_of_rare_columns_does_not_drown_in_rounding(self, seed):
-        rng = np.random.default_rng(seed)
-        X = (rng.random((5000, 300)) < 10.0 ** rng.uniform(-4, -0.5, 300)).astype("f4")
-        y = (X @ rng.standard_normal(300) + rng.standard_normal(5000)).astype("f4")
+        X, y = rare_columns(seed)
         least = fit(X, y, strategy="moments").loss
         assert fit(X, y, strategy="stream").loss / least - 1 < 1e-5
+
+    @pytest.mark.parametrize("seed", [2, 8])
+    def test_that_says_little_of_the_rest_gives_way_to_moments(self, seed):
+        X, y = rare_columns(seed)
+        least = fit(X, y, strategy="moments").loss
+        result = fit(X, y)
+        assert result.converged
+        assert result.loss / least - 1 < 1e-12
+        assert result.n_iter < 70
+        assert "stream, then moments" in result.strategy
 
     @pytest.mark.parametrize("n_threads", [1, 3, None])
     def test_is_solved_with_by_the_threads_of_the_fit(self, n_threads, monkeypatch):

@@ -327,7 +327,7 @@ class TestChoice:
         assert spent == math.ceil(moments_cost(self.D))
         assert reads["moments"] == 1
         assert result.strategy == (
-            f"stream, then moments: {spent} reads, as many as moments cost, and 1 for them"
+            f"stream, then moments: {spent} reads, no fewer than moments cost, and 1 for them"
         )
 
     def test_changing_over_changes_nothing_in_the_result(self, backend):

@@ -40,13 +40,17 @@ def descend_conjugate(
     watch: Watch,
 ) -> tuple[Descent, NewtonConvergence]:
     """The whole descent, and what judged its end."""
-    if read.solution is not None:
-        return _at_once(read, objective, start, source, settings, watch)
     point, losses, done = start, [start.loss], 0
     method = load_method("cg")
     for limit, make in _stages(read, objective, source, settings):
         if done >= settings.max_iter:
             break
+        is_slow = _outlook(point, settings, limit)
+        if read.solution is not None:
+            last, judge = _at_once(
+                read, objective, point, source, settings, _of_stage(watch, done, is_slow)
+            )
+            return last._replace(losses=losses + last.losses[1:]), judge
         preconditioner = _remembering(make())
         judge = _judge(objective, settings, source, preconditioner)
         tuning = Tuning(preconditioner.trial, precondition=preconditioner.apply)
@@ -57,7 +61,7 @@ def descend_conjugate(
             _from(point, preconditioner.guess, method),
             judge,
             min(limit, settings.max_iter - done),
-            _of_stage(watch, done, _outlook(point, settings, limit)),
+            _of_stage(watch, done, _or_known(read, is_slow)),
             stalls=True,
         )
         point, done = descent.last, done + descent.n_iter
@@ -91,6 +95,12 @@ def _of_stage(watch: Watch, done: int, is_slow: Callable[[int, Point], bool]) ->
         watch(done + epoch, point, before)
         or (StopReason.MAX_ITER if is_slow(epoch, point) else None)
     )
+
+
+def _or_known(read: Reader, is_slow: Callable[[int, Point], bool]) -> Callable[[int, Point], bool]:
+    """`is_slow`, or whether moments have been collected since: they say where the minimum is."""
+    began_with = read.quadratic
+    return lambda epoch, point: read.quadratic is not began_with or is_slow(epoch, point)
 
 
 def _outlook(start: Point, settings: Settings, limit: int) -> Callable[[int, Point], bool]:
@@ -183,9 +193,13 @@ def _stages(
     """How many steps at most, and with what: see the notes of `fastgd.fit`."""
     coordinates, ridge = objective.coordinates, settings.penalty.squares
     most = settings.max_iter
-    quadratic = read.quadratic
-    if quadratic is not None:
-        yield most, lambda: exact(quadratic, coordinates, ridge)
+
+    def from_moments() -> Preconditioner:
+        assert read.quadratic is not None
+        return exact(read.quadratic, coordinates, ridge)
+
+    if read.quadratic is not None:
+        yield most, from_moments
         return
     n, d = source.n_samples, source.n_features
     n_rows, cost, _ = best_sample(n, d, source.dtype.itemsize)
@@ -203,4 +217,7 @@ def _stages(
         epsilon = rounding_unit(objective, source, settings)
         return sketched(sample, n, coordinates, ridge, epsilon, settings.n_threads)
 
-    yield most, from_sample
+    if read.quadratic is None:
+        yield most, from_sample
+    if read.quadratic is not None:
+        yield most, from_moments

@@ -73,7 +73,10 @@ def reads_before_moments(n_samples: int, n_features: int, settings: Settings) ->
     if settings.method == "cg":  # or the moments of a sample, and some steps
         if cost <= READS_BEFORE_STEPS + 1.0:  # what a sample costs at least
             return 0.0
-        return 0.0 if cost <= best_sample(n_samples, n_features).total else np.inf
+        expected = best_sample(n_samples, n_features).total
+        # More than is expected is spent where the sample says little of the rest, as of columns
+        # that are zero but in few rows.
+        return 0.0 if cost <= expected else cost + expected
     if settings.learning_rate is not None:  # known beforehand: every epoch, and the last loss
         return 0.0 if settings.max_iter + 1 > cost else np.inf
     return 0.0 if cost <= LEAST_READS else cost

@@ -76,7 +76,7 @@ class Reader:
             return f"moments: {', '.join(self._notes)}"
         if self._n_reads == 0:
             return f"moments: 1 read, {asked or 'less than an epoch-by-epoch fit would have cost'}"
-        return f"stream, then moments: {reads}, as many as moments cost, and 1 for them"
+        return f"stream, then moments: {reads}, no fewer than moments cost, and 1 for them"
 
     @property
     def from_moments(self) -> bool:
@@ -167,7 +167,7 @@ class Reader:
                 )
 
     def _take(self, moments: Moments) -> None:
-        self.moments, self.quadratic = moments, quadratic_of(moments)
+        self.moments, self.quadratic, self.sampled = moments, quadratic_of(moments), None
         if moments.exact is None:
             return
         settings = self._settings
