@@ -19,11 +19,11 @@ def small_samples(monkeypatch):
     monkeypatch.setattr(conjugate, "best_sample", lambda n, d, itemsize: Sample(10 * d, 1.0, 20.0))
 
 
-def rare_columns(seed):
+def rare_columns(seed, d=300, dtype="f4"):
     """Columns of zeros and ones, some of which are zero but in a row or two."""
     rng = np.random.default_rng(seed)
-    X = (rng.random((5000, 300)) < 10.0 ** rng.uniform(-4, -0.5, 300)).astype("f4")
-    return X, (X @ rng.standard_normal(300) + rng.standard_normal(5000)).astype("f4")
+    X = (rng.random((5000, d)) < 10.0 ** rng.uniform(-4, -0.5, d)).astype(dtype)
+    return X, (X @ rng.standard_normal(d) + rng.standard_normal(5000)).astype(dtype)
 
 
 def excess(X, y, result, weight=None):
@@ -137,6 +137,14 @@ class TestTheSample:
         assert result.loss / least - 1 < 1e-12
         assert result.n_iter < 70
         assert "stream, then moments" in result.strategy
+
+    def test_that_says_little_gives_way_to_exact_moments_of_columns_that_are_close(self):
+        X, y = rare_columns(2, 250, "f8")
+        X[:, 1] = X[:, 0] + 1e-7 * np.random.default_rng(0).standard_normal(5000)
+        result = fit(X, y)
+        assert result.strategy.endswith("and 2 for them")
+        assert len(result.loss_history) == result.n_iter + 1
+        assert (result.coef == fit(X, y, strategy="moments").coef).all()
 
     @pytest.mark.parametrize("n_threads", [1, 3, None])
     def test_is_solved_with_by_the_threads_of_the_fit(self, n_threads, monkeypatch):

@@ -76,7 +76,10 @@ class Reader:
             return f"moments: {', '.join(self._notes)}"
         if self._n_reads == 0:
             return f"moments: 1 read, {asked or 'less than an epoch-by-epoch fit would have cost'}"
-        return f"stream, then moments: {reads}, no fewer than moments cost, and 1 for them"
+        for_moments = 1 if self.solution is None else 2  # the second exact
+        return (
+            f"stream, then moments: {reads}, no fewer than moments cost, and {for_moments} for them"
+        )
 
     @property
     def from_moments(self) -> bool:

@@ -9,6 +9,7 @@ As each step builds on a gradient evaluated anew, rounding does not add up.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -137,7 +138,7 @@ def _start(gradient: Params, state: State, params: Params) -> tuple[Params, Stat
 
 
 def _length(vector: Params) -> float:
-    return float(np.linalg.norm(vector))
+    return math.sqrt(float(vector @ vector))
 
 
 def _precondition(tuning: Tuning, gradient: Params) -> Params:
