@@ -198,8 +198,8 @@ def fit(
     "cg" inverts what it knows of the Hessian: from the moments, all of it, and one step arrives.
     Where moments would cost more, those of two to some thirty random rows a feature serve, and
     usually five to thirty steps arrive, whatever the conditioning; with "auto", the moments of all
-    rows after all, once twice as much has been spent. Where even a sample costs much, plain
-    conjugate gradients go first, until they have taken as long.
+    rows after all, once twice as much has been spent or the loss falls no further. Where even a
+    sample costs much, plain conjugate gradients go first, until they have taken as long.
 
     Moments take one read of X and some ``n_features**2`` operations a sample. ``strategy="auto"``
     collects them beforehand where the reads asked for are known to cost more, with a literal

@@ -66,7 +66,10 @@ def descend_conjugate(
         )
         point, done = descent.last, done + descent.n_iter
         losses += descent.losses[1:]
-        if descent.stop_reason is not StopReason.MAX_ITER:
+        stalled = descent.stop_reason is StopReason.STALLED
+        if stalled and read.quadratic is None and read.may_collect:
+            read.collect()  # points so far from the line's minimum say nothing of rounding
+        elif descent.stop_reason is not StopReason.MAX_ITER:
             break
     if judge.floor == np.inf and descent.state.lengths:
         met = 1.0 / (preconditioner.trial * descent.state.smallest)

@@ -16,7 +16,12 @@ from fastgd._moments.moments import Moments
 from fastgd._moments.quadratic import Quadratic, quadratic_of
 from fastgd._penalty import Penalty
 from fastgd._settings import Settings
-from fastgd._sums.costs import block_reads_before_moments, exact_pays, reads_before_moments
+from fastgd._sums.costs import (
+    block_reads_before_moments,
+    exact_pays,
+    moments_cost,
+    reads_before_moments,
+)
 from fastgd._sums.reads import ArrayReads, BlockReads, Reads
 from fastgd.backends import ColumnStatistics, Pass, Replay, Sums, load_backend
 
@@ -47,7 +52,7 @@ class Reader:
         # Columns whose coefficients the data leave open, where a streamed descent has found out.
         self.undetermined: NDArray[np.bool_] | None = None
         if self._budget <= 0.0:
-            self._collect()
+            self.collect()
 
     def __enter__(self) -> Reader:
         return self
@@ -77,14 +82,19 @@ class Reader:
         if self._n_reads == 0:
             return f"moments: 1 read, {asked or 'less than an epoch-by-epoch fit would have cost'}"
         for_moments = 1 if self.solution is None else 2  # the second exact
-        return (
-            f"stream, then moments: {reads}, no fewer than moments cost, and {for_moments} for them"
-        )
+        spent = self._n_reads >= moments_cost(self._source.n_features)
+        why = "no fewer than moments cost" if spent else "which got nowhere"
+        return f"stream, then moments: {reads}, {why}, and {for_moments} for them"
 
     @property
     def from_moments(self) -> bool:
         """Whether sums now come from moments."""
         return self.quadratic is not None
+
+    @property
+    def may_collect(self) -> bool:
+        """Whether moments are ever collected, if enough is spent on reads before."""
+        return self._budget < np.inf
 
     def penalised(self, penalty: Penalty) -> Quadratic:
         """The squared error and the penalty on squares, as one quadratic."""
@@ -127,7 +137,7 @@ class Reader:
     def __call__(self, coef: NDArray[np.float64], intercept: float | NDArray[np.float64]) -> Sums:
         """The sums at these coefficients."""
         if self.quadratic is None and self._n_reads >= self._budget:
-            self._collect()
+            self.collect()
         if self.quadratic is not None:
             return self.quadratic.sums(coef, intercept)
         if self._read is None:
@@ -136,7 +146,8 @@ class Reader:
         self._n_reads += 1
         return self._read(coef, intercept)
 
-    def _collect(self) -> None:
+    def collect(self) -> None:
+        """Collect the moments: sums come from them from now on."""
         self._close()
         if isinstance(self._source, Moments):
             self._take(self._source)

@@ -30,7 +30,7 @@ LEAST_TILE_ROWS = 16
 # 0.75 to 0.9 times as fast in double precision. Of those fetched from memory, 600 of float64 and
 # 5000 of float32 are 1.06 and 1.15 times as fast by their lanes.
 ABREAST = 8
-LANES = 8
+LANES = emit.register_lanes(emit.DOUBLE)
 # Columns whose products are added up by themselves: in float32 the error of a sum grows with its
 # terms.
 COLUMNS_A_SUM = 16
