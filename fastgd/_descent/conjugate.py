@@ -45,11 +45,9 @@ def descend_conjugate(
     for limit, make in _stages(read, objective, source, settings):
         if done >= settings.max_iter:
             break
-        is_slow = _outlook(point, settings, limit)
+        watch_on = _of_stage(watch, done, read, _outlook(point, settings, limit))
         if read.solution is not None:
-            last, judge = _at_once(
-                read, objective, point, source, settings, _of_stage(watch, done, is_slow)
-            )
+            last, judge = _at_once(read, objective, point, source, settings, watch_on)
             return last._replace(losses=losses + last.losses[1:]), judge
         preconditioner = _remembering(make())
         judge = _judge(objective, settings, source, preconditioner)
@@ -61,7 +59,7 @@ def descend_conjugate(
             _from(point, preconditioner.guess, method),
             judge,
             min(limit, settings.max_iter - done),
-            _of_stage(watch, done, _or_known(read, is_slow)),
+            watch_on,
             stalls=True,
         )
         point, done = descent.last, done + descent.n_iter
@@ -92,18 +90,22 @@ def _remembering(preconditioner: Preconditioner) -> Preconditioner:
     return preconditioner._replace(apply=once)
 
 
-def _of_stage(watch: Watch, done: int, is_slow: Callable[[int, Point], bool]) -> Watch:
-    """`watch`, with epochs counted from the first stage on, and the end of a stage that is slow."""
-    return lambda epoch, point, before: (
-        watch(done + epoch, point, before)
-        or (StopReason.MAX_ITER if is_slow(epoch, point) else None)
-    )
+def _of_stage(
+    watch: Watch, done: int, read: Reader, is_slow: Callable[[int, Point], bool]
+) -> Watch:
+    """`watch`, with epochs counted from the first stage on, and the end of this stage.
 
-
-def _or_known(read: Reader, is_slow: Callable[[int, Point], bool]) -> Callable[[int, Point], bool]:
-    """`is_slow`, or whether moments have been collected since: they say where the minimum is."""
+    It ends where it is slow, or moments have been collected: they say where the minimum is.
+    """
     began_with = read.quadratic
-    return lambda epoch, point: read.quadratic is not began_with or is_slow(epoch, point)
+
+    def watch_on(epoch: int, point: Point, before: float) -> StopReason | None:
+        reason = watch(done + epoch, point, before)
+        if reason is None and (read.quadratic is not began_with or is_slow(epoch, point)):
+            reason = StopReason.MAX_ITER
+        return reason
+
+    return watch_on
 
 
 def _outlook(start: Point, settings: Settings, limit: int) -> Callable[[int, Point], bool]:
